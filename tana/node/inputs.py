@@ -1,0 +1,58 @@
+"""What the machine is told: each input names a fact, and `Machine.step` answers with effects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tana.types.messages import PeerMessage
+from tana.types.transaction import SignedTransaction
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """A timer of the machine. There is one of each kind: setting a kind again replaces the earlier timer."""
+
+    kind: str
+    height: int = 0
+    round: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The node runs and its listeners answer. Comes first, once."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerConnected:
+    """A link to an admitted peer is up; `peer` is its 32-byte node key, proven by the handshake."""
+
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PeerDisconnected:
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A decoded frame from a connected peer. Its signatures are not yet checked."""
+
+    peer: bytes
+    message: PeerMessage
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    timer: Timer
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """Transactions from a client. Answered by one `Admitted` with the same `request_id`."""
+
+    request_id: int
+    transactions: tuple[SignedTransaction, ...]
+
+
+Input = Started | PeerConnected | PeerDisconnected | Received | TimerFired | Submitted

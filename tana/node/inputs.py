@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tana.consensus.effects import Timer
 from tana.types.messages import PeerMessage
 from tana.types.transaction import SignedTransaction
 
-
-@dataclass(frozen=True, slots=True)
-class Timer:
-    """A timer of the machine. There is one of each kind: setting a kind again replaces the earlier timer."""
-
-    kind: str
-    height: int = 0
-    round: int = 0
+__all__ = [
+    "Input",
+    "PeerConnected",
+    "PeerDisconnected",
+    "Received",
+    "Started",
+    "Submitted",
+    "Timer",
+    "TimerFired",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,8 @@ class PeerConnected:
 
 @dataclass(frozen=True, slots=True)
 class PeerDisconnected:
+    """The link to a peer is gone."""
+
     peer: bytes
 
 
@@ -44,6 +49,8 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class TimerFired:
+    """A timer that an effect had set has run out (it may be stale by now: the machine knows)."""
+
     timer: Timer
 
 

@@ -1,0 +1,92 @@
+"""What the consensus core wants done, in order.
+
+Durable before visible: an `Append` and its `Flush` stand before the `Broadcast` they guard, and a `Decide` before
+anything of the next height.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from tana.types.block import Block, Certificate
+from tana.types.messages import BlockPart, PeerMessage, Proposal, Vote
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """A timer. There is one of each kind: setting a kind again replaces the earlier timer."""
+
+    kind: str
+    height: int = 0
+    round: int = 0
+
+
+class Signed(msgspec.Struct, frozen=True, array_like=True, tag="signed", forbid_unknown_fields=True):
+    """Log record: this node signed `message`. What is in the log may be sent again, byte for byte, ever."""
+
+    message: Vote | Proposal
+
+
+class Seen(msgspec.Struct, frozen=True, array_like=True, tag="seen", forbid_unknown_fields=True):
+    """Log record: this node accepted `message` (verified) at the height it decides, or built that block."""
+
+    message: Vote | Proposal | BlockPart
+
+
+LogRecord = Signed | Seen
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Add a record to the log. Not durable until `Flush`."""
+
+    record: LogRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """Make every appended record durable before any later effect is performed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """Send a message to every connected peer (encode it once)."""
+
+    message: PeerMessage
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """Give the timer back when it fires after `delay_ms`; replaces a pending timer of the same kind."""
+
+    timer: Timer
+    delay_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decide:
+    """The height is decided: the block is final and the certificate proves it."""
+
+    block: Block
+    certificate: Certificate
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Something an operator or a checker may want to know: goes to the log, never back into the protocol."""
+
+    name: str
+    fields: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """The node must not go on: what was certified cannot be reconciled with what this node computed."""
+
+    reason: str
+
+
+ConsensusEffect = Append | Flush | Broadcast | SetTimer | Decide | Report | Halt

@@ -1,0 +1,577 @@
+"""The Tendermint algorithm (arXiv:1807.04938, Algorithm 1) as a sans-IO state machine for one height after another.
+
+Theory of operation. Every entry point (`start_height`, `on_vote`, `on_proposal`, `on_block`, `on_timeout`, `on_work`)
+records a fact and then evaluates the rules until none fires; it returns the effects in the order in which they must
+be done. Rules are tagged with their line of the paper. Deviations, each of them safe:
+
+- A proposal and its block travel apart: "PROPOSAL with value v" holds once the signed proposal and the block of that
+  hash are both here. For L49 the block and the precommits suffice, since the certificate names the block's hash.
+- Timers of a height start with work (`on_work`) or with a message of that height; until then the step is `NEW_HEIGHT`.
+- L55 counts validators that are beyond a round as having reached it (see `HeightVotes.find_skip_round`).
+- L49 is tried before anything else, whatever the step: what is certified is final.
+
+Durability: a vote or proposal is appended to the log and flushed before it is broadcast; the block's bytes and
+the polka that justify a precommit are in the log before the precommit. `restore` rebuilds the state from those records.
+A node never signs a slot (height, round, kind) at or below one that it signed before, unless the very same
+message is in its log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Protocol
+
+from tana.consensus.certificate import create_certificate
+from tana.consensus.effects import (
+    Append,
+    Broadcast,
+    ConsensusEffect,
+    Decide,
+    Flush,
+    Halt,
+    LogRecord,
+    Report,
+    Seen,
+    SetTimer,
+    Signed,
+    Timer,
+)
+from tana.consensus.votes import HeightVotes
+from tana.crypto.keys import Signer, Verifier
+from tana.types.block import Block
+from tana.types.errors import InvalidInput
+from tana.types.messages import (
+    PRECOMMIT,
+    PREVOTE,
+    VOTE_NAMES,
+    BlockPart,
+    Proposal,
+    Vote,
+    proposal_sign_bytes,
+    vote_sign_bytes,
+)
+from tana.types.validator_set import ValidatorSet
+
+TIMER_KINDS = ("propose", "prevote", "precommit", "empty_block")
+MAX_BLOCKS_HELD = 8
+PROPOSAL_SLOT = 0
+"""Slots of a round in the order in which they are signed: proposal 0, prevote 1, precommit 2."""
+
+
+class Step(IntEnum):
+    """Where a validator stands within a round; `NEW_HEIGHT` is before round 0."""
+
+    NEW_HEIGHT = 0
+    PROPOSE = 1
+    PREVOTE = 2
+    PRECOMMIT = 3
+
+
+class Application(Protocol):
+    """What consensus asks of the ledger. All three are deterministic and free of side effects that others see."""
+
+    def build_block(self, now_ms: int) -> Block:
+        """getValue() of L18: a block on top of the last final one."""
+
+    def check_block(self, block: Block) -> str | None:
+        """valid(v): None, or why the block is invalid. Depends on the block and its parent's state only."""
+
+    def check_time(self, block: Block, now_ms: int) -> str | None:
+        """None, or why a fresh proposal lies too far ahead of our clock."""
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Base of each timeout and its growth per round, in ms."""
+
+    propose_timeout_ms: int = 1000
+    prevote_timeout_ms: int = 500
+    precommit_timeout_ms: int = 500
+    timeout_delta_ms: int = 250
+    empty_block_interval_ms: int | None = 1000
+
+    def of(self, kind: str, round: int) -> int:
+        base = {
+            "propose": self.propose_timeout_ms,
+            "prevote": self.prevote_timeout_ms,
+            "precommit": self.precommit_timeout_ms,
+        }[kind]
+        return base + round * self.timeout_delta_ms
+
+
+class Tendermint:
+    """One validator's (or follower's, with `signer` None) view of consensus.
+
+    `sign_floor` is the highest slot `(height, round, kind)` ever signed, from the log; nothing at or below is signed
+    anew. Public attributes are for reading.
+    """
+
+    def __init__(
+        self,
+        chain_id: bytes,
+        application: Application,
+        timeouts: Timeouts,
+        signer: Signer | None,
+        verifier: Verifier,
+        *,
+        sign_floor: tuple[int, int, int] = (0, 0, 0),
+    ) -> None:
+        self._chain_id = chain_id
+        self._application = application
+        self._timeouts = timeouts
+        self._signer = signer
+        self._verifier = verifier
+        self._sign_floor = sign_floor
+        self._effects: list[ConsensusEffect] = []
+        self._now_ms = 0
+        self.height = 0
+        self.halted = False
+        self.lines: set[int] | None = None
+        """Set it to a set to collect the lines of the paper that are executed (for tests)."""
+
+    # ------------------------------------------------------------------ entry points
+
+    def start_height(
+        self,
+        height: int,
+        validators: ValidatorSet,
+        now_ms: int,
+        records: Sequence[LogRecord] = (),
+    ) -> list[ConsensusEffect]:
+        """Begin to decide a height. `records` are the log's records of that height, after a restart."""
+        self._line(2, 3, 4, 5, 6, 7, 8, 9, 53)
+        self.height = height
+        self.validators = validators
+        self.round = -1
+        self.step = Step.NEW_HEIGHT
+        self.locked_round = -1
+        self.locked_hash: bytes | None = None
+        self.valid_round = -1
+        self.valid_hash: bytes | None = None
+        self.votes = HeightVotes(validators)
+        self.proposals: dict[int, Proposal] = {}
+        self.blocks: dict[bytes, Block] = {}
+        self.decided = False
+        self._wanted: set[bytes] = set()
+        self._logged_blocks: set[bytes] = set()
+        self._invalid: dict[bytes, str] = {}
+        self._signed: dict[tuple[int, int], Vote | Proposal] = {}
+        self._scheduled: set[tuple[str, int]] = set()
+        self._begin(now_ms)
+        self._restore(records)
+        if self.step == Step.NEW_HEIGHT and self._timeouts.empty_block_interval_ms is not None:
+            timer = Timer("empty_block", height)
+            self._effects.append(SetTimer(timer, self._timeouts.empty_block_interval_ms))
+        return self._evaluate()
+
+    def on_work(self, now_ms: int) -> list[ConsensusEffect]:
+        """There is something to decide: transactions, or a message of this height."""
+        self._begin(now_ms)
+        if self.step == Step.NEW_HEIGHT and not self.decided:
+            self._line(10)
+            self._start_round(0)
+        return self._evaluate()
+
+    def on_vote(self, vote: Vote, now_ms: int) -> list[ConsensusEffect]:
+        """A prevote or precommit of the current height. One that is wrong or known changes nothing."""
+        self._begin(now_ms)
+        if vote.height != self.height or self.decided or self.votes.holds(vote):
+            return []
+        if self.validators.get_power(vote.validator) == 0:
+            return [Report("vote_refused", {"reason": "not a validator", "validator": vote.validator.hex()})]
+        if not self._verifier(vote.validator, vote.sign_bytes(self._chain_id), vote.signature):
+            return [Report("vote_refused", {"reason": "bad signature", "validator": vote.validator.hex()})]
+        conflicting = self.votes.find_equivocation(vote)
+        if conflicting is not None:
+            self._report_equivocation(conflicting, vote)
+        if self.votes.add(vote, self.round):
+            self._effects.append(Append(Seen(vote)))
+            self._want(vote)
+            self._wake()
+        return self._evaluate()
+
+    def on_proposal(self, proposal: Proposal, now_ms: int) -> list[ConsensusEffect]:
+        """A proposal of the current height, up to one round ahead of ours. The first one of a round counts."""
+        self._begin(now_ms)
+        if proposal.height != self.height or self.decided or proposal.round > max(self.round, 0) + 1:
+            return []
+        known = self.proposals.get(proposal.round)
+        if known == proposal:
+            return []
+        if proposal.valid_round >= proposal.round:
+            return [Report("proposal_refused", {"reason": "valid round is not earlier", "round": proposal.round})]
+        if proposal.validator != self.validators.get_proposer(proposal.round).public_key:
+            return [Report("proposal_refused", {"reason": "not its proposer", "round": proposal.round})]
+        if not self._verifier(proposal.validator, proposal.sign_bytes(self._chain_id), proposal.signature):
+            return [Report("proposal_refused", {"reason": "bad signature", "round": proposal.round})]
+        if known is not None:
+            fields = {"kind": "proposal", "height": self.height, "round": proposal.round}
+            return [Report("equivocation", {**fields, "validator": proposal.validator.hex()})]
+        self.proposals[proposal.round] = proposal
+        self._wanted.add(proposal.block_hash)
+        self._effects.append(Append(Seen(proposal)))
+        self._wake()
+        return self._evaluate()
+
+    def on_block(self, part: BlockPart, now_ms: int) -> list[ConsensusEffect]:
+        """The bytes of a block. Kept only where a proposal or a vote of this height names its hash."""
+        self._begin(now_ms)
+        if part.height != self.height or self.decided:
+            return []
+        try:
+            block = Block.decode(part.data)
+        except InvalidInput as error:
+            return [Report("block_refused", {"reason": error.message})]
+        if block.hash not in self._wanted or block.hash in self.blocks:
+            return []
+        self._keep_block(block)
+        return self._evaluate()
+
+    def on_timeout(self, timer: Timer, now_ms: int) -> list[ConsensusEffect]:
+        """A timer has run out. A stale one (other height, round or step) changes nothing."""
+        self._begin(now_ms)
+        if timer.height != self.height or self.decided:
+            return []
+        if timer.kind == "empty_block":
+            return self.on_work(now_ms)
+        if timer.round != self.round:
+            return []
+        if timer.kind == "propose" and self.step == Step.PROPOSE:
+            self._line(57, 58, 59, 60)
+            self._prevote(None)
+        elif timer.kind == "prevote" and self.step == Step.PREVOTE:
+            self._line(61, 62, 63, 64)
+            self._precommit(None)
+        elif timer.kind == "precommit":
+            self._line(65, 66, 67)
+            self._start_round(self.round + 1)
+        return self._evaluate()
+
+    @property
+    def is_signing(self) -> bool:
+        """Whether this node votes at this height."""
+        return self._signer is not None and self.validators.get_power(self._signer.public_key) > 0
+
+    def own_messages(self) -> list[Vote | Proposal]:
+        """What this node signed at this height, in signing order: sent again after a restart, byte for byte."""
+        return [self._signed[slot] for slot in sorted(self._signed)]
+
+    # ------------------------------------------------------------------ the rules
+
+    def _evaluate(self) -> list[ConsensusEffect]:
+        """Fire rules until none applies, and hand out the effects."""
+        while not (self.decided or self.halted):
+            if self._try_decide() or self._try_skip_round():
+                continue
+            if self.step == Step.PROPOSE and self._try_prevote():
+                continue
+            if self.step == Step.PREVOTE and self._try_precommit_nil():
+                continue
+            if self.step >= Step.PREVOTE and self._try_polka():
+                continue
+            self._schedule_waiting()
+            break
+        effects, self._effects = self._effects, []
+        return effects
+
+    def _start_round(self, round: int) -> None:
+        self._line(11, 12, 13)
+        self.round = round
+        self.step = Step.PROPOSE
+        self.votes.enter_round(round)
+        self._drop_old_blocks()
+        if self._is_proposer(round):
+            self._line(14)
+            self._propose()
+        else:
+            self._line(20, 21)
+            self._schedule("propose")
+
+    def _propose(self) -> None:
+        if self.valid_hash is not None:
+            self._line(15, 16)
+            block = self.blocks[self.valid_hash]
+        else:
+            self._line(17, 18)
+            block = self._application.build_block(self._now_ms)
+            self._keep_block(block)
+        self._line(19)
+        proposal = self._sign_proposal(block.hash)
+        if proposal is None:
+            # The slot was used before a crash and its message is gone: be as a proposer that is silent.
+            self._schedule("propose")
+            return
+        self.proposals[self.round] = proposal
+        self._wanted.add(block.hash)
+        self._log_block(block)
+        self._effects += [
+            Append(Signed(proposal)),
+            Flush(),
+            Broadcast(proposal),
+            Broadcast(BlockPart(self.height, block.data)),
+        ]
+
+    def _try_prevote(self) -> bool:
+        proposal = self.proposals.get(self.round)
+        block = self.blocks.get(proposal.block_hash) if proposal else None
+        if proposal is None or block is None:
+            return False
+        if proposal.valid_round == -1:
+            self._line(22, 23)
+            late = self._application.check_time(block, self._now_ms) if block.hash != self.locked_hash else None
+            is_free = self.locked_round == -1 or self.locked_hash == block.hash
+            self._answer_proposal(block, late, is_free, (24, 26, 27))
+            return True
+        if not self._is_polka(proposal.valid_round, block.hash):
+            return False
+        self._line(28, 29)
+        is_free = self.locked_round <= proposal.valid_round or self.locked_hash == block.hash
+        self._answer_proposal(block, None, is_free, (30, 32, 33))
+        return True
+
+    def _answer_proposal(self, block: Block, objection: str | None, is_free: bool, lines: tuple[int, int, int]) -> None:
+        reason = objection or self._check(block)
+        yes_line, no_line, step_line = lines
+        self._line(step_line)
+        if reason is None and is_free:
+            self._line(yes_line)
+            self._prevote(block.hash)
+            return
+        self._line(no_line)
+        reason = reason or f"locked on {(self.locked_hash or b'').hex()[:8]} since round {self.locked_round}"
+        fields = {"height": self.height, "round": self.round, "block": block.hash.hex(), "reason": reason}
+        self._effects.append(Report("prevote_nil", fields))
+        self._prevote(None)
+
+    def _try_polka(self) -> bool:
+        found, block_hash = self.votes.get(self.round, PREVOTE).find_quorum()
+        if not found or block_hash is None or ("polka", self.round) in self._scheduled:
+            return False
+        proposal = self.proposals.get(self.round)
+        block = self.blocks.get(block_hash)
+        if proposal is None or proposal.block_hash != block_hash or block is None or self._check(block) is not None:
+            return False
+        self._line(36)
+        self._scheduled.add(("polka", self.round))
+        if self.step == Step.PREVOTE:
+            self._line(37, 38, 39, 40, 41)
+            self.locked_hash, self.locked_round = block_hash, self.round
+            self._log_block(block)
+            self._precommit(block_hash)
+        self._line(42, 43)
+        self.valid_hash, self.valid_round = block_hash, self.round
+        return True
+
+    def _try_precommit_nil(self) -> bool:
+        found, block_hash = self.votes.get(self.round, PREVOTE).find_quorum()
+        if not found or block_hash is not None:
+            return False
+        self._line(44, 45, 46)
+        self._precommit(None)
+        return True
+
+    def _schedule_waiting(self) -> None:
+        if self.step == Step.PREVOTE and self.votes.get(self.round, PREVOTE).has_any_quorum():
+            self._line(34, 35)
+            self._schedule("prevote")
+        if self.round >= 0 and self.votes.get(self.round, PRECOMMIT).has_any_quorum():
+            self._line(47, 48)
+            self._schedule("precommit")
+
+    def _try_decide(self) -> bool:
+        if self.votes.decision is None:
+            return False
+        round, block_hash = self.votes.decision
+        block = self.blocks.get(block_hash)
+        if block is None:
+            self._wanted.add(block_hash)
+            return False
+        reason = self._check(block)
+        if reason is not None:
+            self._effects.append(Halt(f"height {self.height}: a certified block is invalid here: {reason}"))
+            self.halted = True
+            return True
+        self._line(49, 50, 51, 52, 54)
+        certificate = create_certificate(self.height, round, block_hash, self.votes.get(round, PRECOMMIT))
+        self.decided = True
+        self._effects.append(Decide(block, certificate))
+        return True
+
+    def _try_skip_round(self) -> bool:
+        round = self.votes.find_skip_round(self.round)
+        if round is None:
+            return False
+        self._line(55, 56)
+        self._start_round(round)
+        return True
+
+    # ------------------------------------------------------------------ signing
+
+    def _prevote(self, block_hash: bytes | None) -> None:
+        self.step = Step.PREVOTE
+        self._cast(PREVOTE, block_hash)
+
+    def _precommit(self, block_hash: bytes | None) -> None:
+        self.step = Step.PRECOMMIT
+        self._cast(PRECOMMIT, block_hash)
+
+    def _cast(self, kind: int, block_hash: bytes | None) -> None:
+        signer = self._signer
+        if signer is None or not self._may_sign(kind):
+            return
+        message = vote_sign_bytes(self._chain_id, kind, self.height, self.round, block_hash)
+        vote = Vote(kind, self.height, self.round, block_hash, signer.public_key, signer.sign(message))
+        self._signed[self.round, kind] = vote
+        self.votes.add(vote, self.round)
+        self._effects += [Append(Signed(vote)), Flush(), Broadcast(vote)]
+
+    def _sign_proposal(self, block_hash: bytes) -> Proposal | None:
+        signer = self._signer
+        if signer is None or not self._may_sign(PROPOSAL_SLOT):
+            return None
+        message = proposal_sign_bytes(self._chain_id, self.height, self.round, block_hash, self.valid_round)
+        signature = signer.sign(message)
+        proposal = Proposal(self.height, self.round, block_hash, self.valid_round, signer.public_key, signature)
+        self._signed[self.round, PROPOSAL_SLOT] = proposal
+        return proposal
+
+    def _may_sign(self, kind: int) -> bool:
+        """Whether this slot was never signed: above the floor, which then rises to it."""
+        slot = (self.height, self.round, kind)
+        if not self.is_signing or slot <= self._sign_floor:
+            return False
+        self._sign_floor = slot
+        return True
+
+    # ------------------------------------------------------------------ restart
+
+    def _restore(self, records: Sequence[LogRecord]) -> None:
+        """Rebuild round, step, lock and valid value from this height's log records, and send our own messages again."""
+        for record in records:
+            message = record.message
+            if isinstance(record, Signed) and not isinstance(message, BlockPart):
+                kind = message.kind if isinstance(message, Vote) else PROPOSAL_SLOT
+                self._signed[message.round, kind] = message
+                self.round = max(self.round, message.round)
+        for record in records:
+            self._restore_message(record.message)
+        own = self.own_messages()
+        if not own:
+            return
+        last_slot = max(kind for round, kind in self._signed if round == self.round)
+        self.step = Step(max(last_slot + 1, Step.PROPOSE))
+        for round in range(self.round + 1):
+            vote = self._signed.get((round, PRECOMMIT))
+            if isinstance(vote, Vote) and vote.block_hash is not None:
+                self.locked_round = self.valid_round = round
+                self.locked_hash = self.valid_hash = vote.block_hash
+        self._restore_valid_value()
+        assert self.locked_hash is None or self.locked_hash in self.blocks, "a lock without its block in the log"
+        if self.step == Step.PROPOSE and not self._is_proposer(self.round):
+            self._schedule("propose")
+        self._effects.append(
+            Report("restored", {"height": self.height, "round": self.round, "step": self.step.name.lower()})
+        )
+        for message in own:
+            self._effects.append(Broadcast(message))
+            block = self.blocks.get(message.block_hash) if isinstance(message, Proposal) else None
+            if block is not None:
+                self._effects.append(Broadcast(BlockPart(self.height, block.data)))
+
+    def _restore_message(self, message: Vote | Proposal | BlockPart) -> None:
+        if isinstance(message, Vote):
+            self.votes.add(message, self.round)
+            self._want(message)
+        elif isinstance(message, Proposal):
+            self.proposals[message.round] = message
+            self._wanted.add(message.block_hash)
+        else:
+            block = Block.decode(message.data)
+            self.blocks[block.hash] = block
+            self._logged_blocks.add(block.hash)
+
+    def _restore_valid_value(self) -> None:
+        for round in range(self.round, self.valid_round, -1):
+            found, block_hash = self.votes.get(round, PREVOTE).find_quorum()
+            if found and block_hash in self.blocks:
+                self.valid_round, self.valid_hash = round, block_hash
+                return
+
+    # ------------------------------------------------------------------ small helpers
+
+    def _begin(self, now_ms: int) -> None:
+        self._now_ms = now_ms
+
+    def _wake(self) -> None:
+        """A message of this height starts its timers."""
+        if self.step == Step.NEW_HEIGHT:
+            self._line(10)
+            self._start_round(0)
+
+    def _want(self, vote: Vote) -> None:
+        if vote.block_hash is not None:
+            tally = self.votes.get(vote.round, vote.kind)
+            if self.validators.is_one_third(tally.power_for(vote.block_hash)):
+                self._wanted.add(vote.block_hash)
+
+    def _keep_block(self, block: Block) -> None:
+        self.blocks[block.hash] = block
+        kept = {self.locked_hash, self.valid_hash, block.hash}
+        kept |= {self.proposals[self.round].block_hash} if self.round in self.proposals else set()
+        for block_hash in list(self.blocks):
+            if len(self.blocks) <= MAX_BLOCKS_HELD:
+                break
+            if block_hash not in kept:
+                del self.blocks[block_hash]
+
+    def _log_block(self, block: Block) -> None:
+        if block.hash not in self._logged_blocks:
+            self._logged_blocks.add(block.hash)
+            self._effects.append(Append(Seen(BlockPart(self.height, block.data))))
+
+    def _drop_old_blocks(self) -> None:
+        named = {proposal.block_hash for round, proposal in self.proposals.items() if round >= self.round - 1}
+        named |= {self.locked_hash or b"", self.valid_hash or b""}
+        self._wanted = {block_hash for block_hash in self._wanted if block_hash in named} | self._backed()
+
+    def _backed(self) -> set[bytes]:
+        """Hashes that a third of the power precommitted: they may be, or become, final."""
+        backed = set()
+        for round in self.votes.rounds():
+            tally = self.votes.get(round, PRECOMMIT)
+            for validator in self.validators.validators:
+                for vote in tally.get(validator.public_key):
+                    if vote.block_hash and self.validators.is_one_third(tally.power_for(vote.block_hash)):
+                        backed.add(vote.block_hash)
+        return backed
+
+    def _check(self, block: Block) -> str | None:
+        """valid(v), asked once for each block."""
+        if block.hash not in self._invalid:
+            self._invalid[block.hash] = self._application.check_block(block) or ""
+        return self._invalid[block.hash] or None
+
+    def _is_polka(self, round: int, block_hash: bytes) -> bool:
+        return self.validators.is_quorum(self.votes.get(round, PREVOTE).power_for(block_hash))
+
+    def _is_proposer(self, round: int) -> bool:
+        signer = self._signer
+        return signer is not None and self.validators.get_proposer(round).public_key == signer.public_key
+
+    def _schedule(self, kind: str) -> None:
+        """Start a timer of the current round, once."""
+        if (kind, self.round) not in self._scheduled:
+            self._scheduled.add((kind, self.round))
+            timer = Timer(kind, self.height, self.round)
+            self._effects.append(SetTimer(timer, self._timeouts.of(kind, self.round)))
+
+    def _report_equivocation(self, first: Vote, second: Vote) -> None:
+        values = [(vote.block_hash or b"").hex() or "nil" for vote in (first, second)]
+        fields = {"kind": VOTE_NAMES[first.kind], "height": first.height, "round": first.round, "values": values}
+        self._effects.append(Report("equivocation", {**fields, "validator": first.validator.hex()}))
+
+    def _line(self, *numbers: int) -> None:
+        if self.lines is not None:
+            self.lines.update(numbers)

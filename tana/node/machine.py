@@ -1,0 +1,451 @@
+"""The node without input and output: consensus, ledger, mempool and sync behind one `step`.
+
+The runtime of a validator and the simulator of the testbed both drive this very machine. It never looks at a clock,
+socket or disk: `step(input, now_ms)` returns effects, and whoever drives it performs them strictly in order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tana.consensus.announcements import create_announcement, find_lacking
+from tana.consensus.certificate import verify_certificate
+from tana.consensus.effects import ConsensusEffect, Decide
+from tana.consensus.tendermint import Step, Tendermint, Timeouts
+from tana.crypto import keys
+from tana.crypto.keys import Signer, Verifier
+from tana.ledger.ledger import InvalidBlock, Ledger
+from tana.ledger.mempool import Admission, Mempool
+from tana.node.effects import (
+    Admitted,
+    Append,
+    Broadcast,
+    Commit,
+    Dropped,
+    Effect,
+    Flush,
+    Halt,
+    LogRecord,
+    Report,
+    Send,
+    ServeBlocks,
+    SetTimer,
+)
+from tana.node.inputs import (
+    Input,
+    PeerConnected,
+    PeerDisconnected,
+    Received,
+    Started,
+    Submitted,
+    Timer,
+    TimerFired,
+)
+from tana.node.sync import Sync
+from tana.types.block import Block, Certificate, RawTransaction
+from tana.types.errors import InvalidInput
+from tana.types.messages import (
+    PRECOMMIT,
+    PREVOTE,
+    Announcement,
+    BlockPart,
+    Blocks,
+    BlocksRequest,
+    Proposal,
+    Transactions,
+    Vote,
+)
+from tana.types.transaction import SignedTransaction, parse_signed_text
+
+EARLY_MESSAGES_PER_PEER = 16
+"""Messages of the next height kept per peer: a proposal, its block, and votes of the first rounds."""
+PART_INTERVAL_MS = 500
+"""A block is sent to one peer again at most this often: it is large and may still be on its way."""
+IDLE_ANNOUNCEMENTS = 10
+"""While nothing is being decided, only every so many intervals bring an announcement."""
+
+
+@dataclass(frozen=True)
+class MachineConfig(Timeouts):
+    """Timing of a node, in ms; `empty_block_interval_ms` None means that there are no empty blocks."""
+
+    announce_interval_ms: int = 100
+    sync_timeout_ms: int = 1000
+    gossip_delay_ms: int = 5
+
+
+@dataclass(frozen=True)
+class MachineStatus:
+    """Where a node stands. `height` is the last final block; the rest of the second line is about the next one."""
+
+    state: str
+    reason: str
+    height: int
+    block_hash: bytes
+    state_root: bytes
+    time_ms: int
+    deciding_height: int
+    round: int
+    step: str
+    step_power: int
+    quorum_power: int
+    missing: tuple[str, ...]
+    announcements: int
+    peers: tuple[bytes, ...]
+    peer_heights: tuple[tuple[bytes, int], ...]
+
+
+class Machine:
+    """One node. `signer` None makes a follower, or an abstaining validator where `abstain_reason` says why.
+
+    `records` are what the log holds, `sign_floor` the highest slot ever signed (see `Tendermint`). The first input
+    is `Started`; `status` answers from then on.
+    """
+
+    def __init__(
+        self,
+        config: MachineConfig,
+        ledger: Ledger,
+        mempool: Mempool,
+        signer: Signer | None,
+        verifier: Verifier = keys.verify,
+        *,
+        own_key: bytes,
+        records: Sequence[LogRecord] = (),
+        sign_floor: tuple[int, int, int] = (0, 0, 0),
+        abstain_reason: str = "",
+    ) -> None:
+        self.config = config
+        self.ledger = ledger
+        self.mempool = mempool
+        self.own_key = own_key
+        self.halted_reason = ""
+        self._abstain_reason = abstain_reason
+        self._verifier = verifier
+        self._records = list(records)
+        self._sync = Sync()
+        self._early: dict[bytes, deque[Vote | Proposal | BlockPart]] = {}
+        self._part_sent_ms: dict[bytes, int] = {}
+        self._outbox: list[RawTransaction] = []
+        self._quiet_intervals = 0
+        self._announcements = 0
+        self._announced_step: tuple[int, int, int] = (0, 0, 0)
+        self._effects: list[Effect] = []
+        self._now_ms = 0
+        self.core = Tendermint(ledger.chain_id, self, config, signer, verifier, sign_floor=sign_floor)
+
+    # ------------------------------------------------------------------ the one verb
+
+    def step(self, input: Input, now_ms: int) -> list[Effect]:
+        """Take one fact in and return what must be done about it, in order."""
+        if self.halted_reason:
+            return []
+        self._now_ms = now_ms
+        match input:
+            case Received(peer, message):
+                if peer in self._early:
+                    self._on_message(peer, message)
+            case Submitted(request_id, transactions):
+                self._on_submitted(request_id, transactions)
+            case TimerFired(timer):
+                self._on_timer(timer)
+            case PeerConnected(peer):
+                self._on_connected(peer)
+            case PeerDisconnected(peer):
+                self._on_disconnected(peer)
+            case Started():
+                self._effects.append(SetTimer(Timer("announce"), self.config.announce_interval_ms))
+                self._start_height()
+        effects, self._effects = self._effects, []
+        return order_effects(effects)
+
+    # ------------------------------------------------------------------ Application of the consensus core
+
+    def build_block(self, now_ms: int) -> Block:
+        """A block of what waits in the mempool."""
+        return self.ledger.build_block(self.own_key, now_ms, self.mempool.candidates())
+
+    def check_block(self, block: Block) -> str | None:
+        """None, or why the ledger refuses the block."""
+        try:
+            self.ledger.execute(block)
+        except InvalidInput as error:
+            return error.message
+        return None
+
+    def check_time(self, block: Block, now_ms: int) -> str | None:
+        """None, or why a fresh proposal is too far ahead of this node's clock."""
+        if self.ledger.is_clock_lead_acceptable(block, now_ms):
+            return None
+        return f"its time is {block.header.time_ms - now_ms} ms ahead of this node's clock"
+
+    # ------------------------------------------------------------------ inputs
+
+    def _on_message(self, peer: bytes, message: object) -> None:
+        match message:
+            case Vote() | Proposal() | BlockPart():
+                self._on_consensus(peer, message)
+            case Announcement():
+                self._on_announcement(peer, message)
+            case Transactions():
+                self._on_transactions(message)
+            case BlocksRequest():
+                last = min(message.last_height, self.ledger.height)
+                if message.first_height <= last:
+                    self._effects.append(ServeBlocks(peer, message.first_height, last))
+            case Blocks():
+                self._on_blocks(peer, message)
+
+    def _on_consensus(self, peer: bytes, message: Vote | Proposal | BlockPart) -> None:
+        if message.height == self.core.height + 1:
+            # The peer decided before us: what it says of the next height is kept until we get there.
+            self._early[peer].append(message)
+            return
+        self._give_to_core(message)
+
+    def _give_to_core(self, message: Vote | Proposal | BlockPart) -> None:
+        match message:
+            case Vote():
+                self._perform(self.core.on_vote(message, self._now_ms))
+            case Proposal():
+                self._perform(self.core.on_proposal(message, self._now_ms))
+            case BlockPart():
+                self._perform(self.core.on_block(message, self._now_ms))
+
+    def _on_announcement(self, peer: bytes, announcement: Announcement) -> None:
+        self._sync.on_claim(peer, announcement.height)
+        if announcement.height > self.core.height:
+            # One height apart is what peers in the middle of a decision are; the next announcement of ours asks.
+            if announcement.height > self.core.height + 1:
+                self._request_blocks()
+        elif announcement.height < self.core.height:
+            self._effects.append(Send(peer, create_announcement(self.core)))
+        else:
+            for message in find_lacking(self.core, announcement):
+                if not isinstance(message, BlockPart) or self._may_send_part(peer):
+                    self._effects.append(Send(peer, message))
+            if announcement.step > Step.NEW_HEIGHT:
+                self._perform(self.core.on_work(self._now_ms))
+
+    def _on_transactions(self, message: Transactions) -> None:
+        for raw in message.transactions:
+            try:
+                self.mempool.add(parse_signed_text(raw.text, raw.signature))
+            except InvalidInput as error:
+                self._effects.append(Report("transaction_refused", {"reason": error.message}))
+        self._start_work()
+
+    def _on_submitted(self, request_id: int, transactions: tuple[SignedTransaction, ...]) -> None:
+        admissions: list[Admission] = []
+        for transaction in transactions:
+            admission = self.mempool.add(transaction)
+            admissions.append(admission)
+            if admission.status == "accepted":
+                if not self._outbox:
+                    self._effects.append(SetTimer(Timer("gossip"), self.config.gossip_delay_ms))
+                self._outbox.append(RawTransaction(transaction.text, transaction.signature))
+        self._effects.append(Admitted(request_id, tuple(admissions)))
+        self._start_work()
+
+    def _on_timer(self, timer: Timer) -> None:
+        match timer.kind:
+            case "announce":
+                self._announce()
+            case "gossip":
+                self._gossip()
+            case "sync":
+                self._sync.on_timeout()
+                self._request_blocks()
+            case _:
+                self._perform(self.core.on_timeout(timer, self._now_ms))
+
+    def _on_connected(self, peer: bytes) -> None:
+        if peer in self._early:
+            return
+        self._early[peer] = deque(maxlen=EARLY_MESSAGES_PER_PEER)
+        self._sync.on_connected(peer)
+        self._effects.append(Send(peer, create_announcement(self.core)))
+
+    def _on_disconnected(self, peer: bytes) -> None:
+        self._early.pop(peer, None)
+        self._sync.on_disconnected(peer)
+        self._part_sent_ms.pop(peer, None)
+        self._request_blocks()
+
+    # ------------------------------------------------------------------ consensus
+
+    def _start_height(self) -> None:
+        height = self.ledger.height + 1
+        records = [record for record in self._records if record.message.height == height]
+        self._records = [record for record in self._records if record.message.height > height]
+        self._part_sent_ms = {}
+        self._announcements = 0
+        self._perform(self.core.start_height(height, self.ledger.validators, self._now_ms, records))
+        for early in self._early.values():
+            waiting = list(early)
+            early.clear()
+            for message in waiting:
+                if message.height == self.core.height:
+                    self._give_to_core(message)
+        self._start_work()
+
+    def _start_work(self) -> None:
+        if self.core.step == Step.NEW_HEIGHT and self.mempool.has_work():
+            self._perform(self.core.on_work(self._now_ms))
+
+    def _perform(self, effects: list[ConsensusEffect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Decide):
+                self._finalize(effect.block, effect.certificate)
+                self._start_height()
+            else:
+                if isinstance(effect, Halt):
+                    self.halted_reason = effect.reason
+                elif isinstance(effect, Broadcast) and isinstance(effect.message, BlockPart):
+                    self._part_sent_ms = dict.fromkeys(self._early, self._now_ms)
+                self._effects.append(effect)
+
+    def _finalize(self, block: Block, certificate: Certificate) -> None:
+        execution = self.ledger.commit(block)
+        self._effects.append(Commit(block, certificate, execution))
+        dropped = self.mempool.on_commit(execution)
+        if dropped:
+            self._effects.append(Dropped(tuple(dropped)))
+
+    # ------------------------------------------------------------------ announcements, gossip
+
+    def _announce(self) -> None:
+        self._effects.append(SetTimer(Timer("announce"), self.config.announce_interval_ms))
+        step = (self.core.height, self.core.round, int(self.core.step))
+        if step != self._announced_step:
+            self._announced_step = step
+            self._announcements = 0
+        elif self.core.step == Step.NEW_HEIGHT and self._quiet_intervals < IDLE_ANNOUNCEMENTS:
+            self._quiet_intervals += 1
+            return
+        self._quiet_intervals = 0
+        self._announcements += 1
+        self._effects.append(Broadcast(create_announcement(self.core)))
+        self._request_blocks()
+
+    def _gossip(self) -> None:
+        for start in range(0, len(self._outbox), 500):
+            self._effects.append(Broadcast(Transactions(tuple(self._outbox[start : start + 500]))))
+        self._outbox = []
+
+    def _may_send_part(self, peer: bytes) -> bool:
+        last_ms = self._part_sent_ms.get(peer)
+        if last_ms is not None and self._now_ms - last_ms < PART_INTERVAL_MS:
+            return False
+        self._part_sent_ms[peer] = self._now_ms
+        return True
+
+    # ------------------------------------------------------------------ sync
+
+    def _request_blocks(self) -> None:
+        request = self._sync.next_request(self.core.height)
+        if request is not None:
+            peer, message = request
+            self._effects.append(Send(peer, message))
+            self._effects.append(SetTimer(Timer("sync"), self.config.sync_timeout_ms))
+
+    def _on_blocks(self, peer: bytes, message: Blocks) -> None:
+        if peer != self._sync.asked:
+            return
+        height_before = self.ledger.height
+        is_good = True
+        for final in message.blocks:
+            try:
+                block = Block.decode(final.data)
+                if block.height <= self.ledger.height:
+                    continue
+                self._apply_final(block, final.certificate)
+            except InvalidInput as error:
+                is_good = False
+                self._effects.append(Report("sync_refused", {"peer": peer.hex(), "reason": error.message}))
+                break
+            if self.halted_reason:
+                return
+        has_progressed = self.ledger.height > height_before
+        self._sync.on_answer(peer, is_good=is_good and has_progressed)
+        if has_progressed:
+            self._effects.append(Report("synced", {"height": self.ledger.height, "peer": peer.hex()}))
+            self._start_height()
+        self._request_blocks()
+
+    def _apply_final(self, block: Block, certificate: Certificate) -> None:
+        """Make a block from a peer final here. Raises `InvalidInput` where its certificate proves nothing."""
+        if block.height != self.ledger.height + 1:
+            raise InvalidInput(f"block {block.height} does not follow height {self.ledger.height}", field="height")
+        if certificate.height != block.height or certificate.block_hash != block.hash:
+            raise InvalidInput("the certificate is for another block", field="certificate")
+        verify_certificate(certificate, self.ledger.chain_id, self.ledger.validators, self._verifier)
+        try:
+            self.ledger.execute_certified(block)
+        except InvalidBlock as error:
+            self.halted_reason = f"height {block.height}: a certified block is invalid here: {error.message}"
+            self._effects.append(Halt(self.halted_reason))
+            return
+        self._finalize(block, certificate)
+
+    # ------------------------------------------------------------------ status
+
+    def status(self) -> MachineStatus:
+        """A snapshot for `/health`, metrics and heartbeats."""
+        core, ledger = self.core, self.ledger
+        kind = PRECOMMIT if core.step == Step.PRECOMMIT else PREVOTE
+        tally = core.votes.get(core.round, kind)
+        missing = tuple(item.node_id for item in core.validators.validators if not tally.get(item.public_key))
+        return MachineStatus(
+            state=self._state(),
+            reason=self.halted_reason or self._abstain_reason,
+            height=ledger.height,
+            block_hash=ledger.block_hash,
+            state_root=ledger.state_root,
+            time_ms=ledger.time_ms,
+            deciding_height=core.height,
+            round=core.round,
+            step=core.step.name.lower(),
+            step_power=tally.power,
+            quorum_power=core.validators.quorum_power,
+            missing=missing,
+            announcements=self._announcements,
+            peers=tuple(sorted(self._early)),
+            peer_heights=tuple(self._sync.claims().items()),
+        )
+
+    def _state(self) -> str:
+        if self.halted_reason:
+            return "stopped"
+        if self._sync.is_behind(self.core.height):
+            return "syncing"
+        if self.ledger.validators.get_power(self.own_key) == 0:
+            return "following"
+        return "validating" if self.core.is_signing else "abstaining"
+
+
+def order_effects(effects: list[Effect]) -> list[Effect]:
+    """The same effects with fewer flushes: between two commits, all appends, one flush, then the rest in order.
+
+    A broadcast may always come later than the flush that guards it, so moving appends and flushes to the front of
+    their stretch keeps the law. Nothing crosses a `Commit`: nothing of h + 1 may be signed before h is durable.
+    """
+    ordered: list[Effect] = []
+    stretch: list[Effect] = []
+    for effect in effects:
+        if isinstance(effect, Commit):
+            ordered += _merge_flushes(stretch)
+            ordered.append(effect)
+            stretch = []
+        else:
+            stretch.append(effect)
+    return ordered + _merge_flushes(stretch)
+
+
+def _merge_flushes(stretch: list[Effect]) -> list[Effect]:
+    appends: list[Effect] = [effect for effect in stretch if isinstance(effect, Append)]
+    others: list[Effect] = [effect for effect in stretch if not isinstance(effect, Append | Flush)]
+    flushes: list[Effect] = [Flush()] if len(appends) + len(others) < len(stretch) else []
+    return appends + flushes + others

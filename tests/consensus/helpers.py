@@ -241,6 +241,14 @@ class Cluster:
         node.core = self._create_core(node.application.public_key, node.application, max(slots, default=(0, 0, 0)))
         self._start(node)
 
+    def sync(self) -> None:
+        """Give every node the decisions it lacks, as the machine's block sync does."""
+        for node in self.nodes:
+            for other in self.nodes:
+                while not node.is_down and node.core.height in other.decided:
+                    node.decided[node.core.height] = other.decided[node.core.height]
+                    self._start(node)
+
     # ---------------------------------------------------------------- words
 
     def name(self, block_hash: bytes | None) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.consensus.helpers import Cluster, Envelope, Message
 from tana.types.messages import BlockPart, Proposal, Vote
+from tests.consensus.helpers import Cluster, Envelope, Message
 
 STORIES = sorted((Path(__file__).parent / "stories").glob("*.txt"))
 ALL_LINES = set(range(2, 68)) - {25, 31}

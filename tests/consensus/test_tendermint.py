@@ -1,0 +1,201 @@
+"""What the core refuses, and what it never signs."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tana.consensus.effects import Broadcast, ConsensusEffect, Report, SetTimer, Timer
+from tana.consensus.tendermint import Step, Tendermint, Timeouts
+from tana.types.messages import (
+    PRECOMMIT,
+    PREVOTE,
+    BlockPart,
+    Proposal,
+    Vote,
+    proposal_sign_bytes,
+    vote_sign_bytes,
+)
+from tests.consensus.helpers import (
+    CHAIN_ID,
+    StandInSigner,
+    ToyApplication,
+    make_block,
+    make_validators,
+    verify_stand_in,
+)
+
+VALIDATORS = make_validators([1, 1, 1, 1])
+KEYS = [item.public_key for item in VALIDATORS.validators]
+BLOCK = make_block(1, 7)
+
+
+def make_core(index: int = 3, floor: tuple[int, int, int] = (0, 0, 0), empty_ms: int | None = None) -> Tendermint:
+    application = ToyApplication(index, KEYS[index])
+    timeouts = Timeouts(empty_block_interval_ms=empty_ms)
+    core = Tendermint(CHAIN_ID, application, timeouts, StandInSigner(KEYS[index]), verify_stand_in, sign_floor=floor)
+    core.start_height(1, VALIDATORS, 0)
+    return core
+
+
+def make_vote(index: int, kind: int, block_hash: bytes | None, round: int = 0, chain_id: bytes = CHAIN_ID) -> Vote:
+    message = vote_sign_bytes(chain_id, kind, 1, round, block_hash)
+    return Vote(kind, 1, round, block_hash, KEYS[index], StandInSigner(KEYS[index]).sign(message))
+
+
+def make_proposal(index: int = 0, round: int = 0, valid_round: int = -1, block_hash: bytes = BLOCK.hash) -> Proposal:
+    message = proposal_sign_bytes(CHAIN_ID, 1, round, block_hash, valid_round)
+    return Proposal(1, round, block_hash, valid_round, KEYS[index], StandInSigner(KEYS[index]).sign(message))
+
+
+def reasons(effects: list[ConsensusEffect]) -> list[object]:
+    return [effect.fields.get("reason", effect.name) for effect in effects if isinstance(effect, Report)]
+
+
+def sent(effects: list[ConsensusEffect]) -> list[object]:
+    return [effect.message for effect in effects if isinstance(effect, Broadcast)]
+
+
+def test_invalid_vote_of_a_stranger() -> None:
+    stranger = StandInSigner(b"s" * 32)
+    message = vote_sign_bytes(CHAIN_ID, PREVOTE, 1, 0, None)
+    vote = Vote(PREVOTE, 1, 0, None, stranger.public_key, stranger.sign(message))
+    core = make_core()
+    assert reasons(core.on_vote(vote, 0)) == ["not a validator"]
+    assert core.step == Step.NEW_HEIGHT
+
+
+def test_invalid_vote_with_a_forged_signature_does_not_blame_its_victim() -> None:
+    forged = msgspec.structs.replace(make_vote(0, PREVOTE, BLOCK.hash), block_hash=None)
+    core = make_core()
+    assert reasons(core.on_vote(forged, 0)) == ["bad signature"]
+    assert core.votes.count() == 0
+    assert reasons(core.on_vote(make_vote(0, PREVOTE, BLOCK.hash), 0)) == []
+
+
+def test_invalid_vote_of_another_chain() -> None:
+    assert reasons(make_core().on_vote(make_vote(0, PREVOTE, None, chain_id=b"x" * 32), 0)) == ["bad signature"]
+
+
+def test_invalid_vote_of_another_height_is_passed_over() -> None:
+    vote = msgspec.structs.replace(make_vote(0, PREVOTE, None), height=2)
+    assert make_core().on_vote(vote, 0) == []
+
+
+def test_vote_signature_does_not_serve_the_other_kind() -> None:
+    vote = msgspec.structs.replace(make_vote(0, PREVOTE, None), kind=PRECOMMIT)
+    assert reasons(make_core().on_vote(vote, 0)) == ["bad signature"]
+
+
+def test_replayed_vote_counts_once() -> None:
+    core = make_core()
+    core.on_vote(make_vote(0, PREVOTE, BLOCK.hash), 0)
+    assert core.on_vote(make_vote(0, PREVOTE, BLOCK.hash), 0) == []
+    assert core.votes.get(0, PREVOTE).power == 1
+
+
+def test_equivocating_vote_is_reported_and_counts_once_for_anything() -> None:
+    core = make_core()
+    core.on_vote(make_vote(0, PREVOTE, BLOCK.hash), 0)
+    assert reasons(core.on_vote(make_vote(0, PREVOTE, None), 0)) == ["equivocation"]
+    assert core.votes.get(0, PREVOTE).power == 1
+
+
+def test_invalid_proposal_out_of_turn() -> None:
+    assert reasons(make_core().on_proposal(make_proposal(index=1), 0)) == ["not its proposer"]
+
+
+def test_invalid_proposal_with_a_forged_signature() -> None:
+    forged = msgspec.structs.replace(make_proposal(), block_hash=b"x" * 32)
+    assert reasons(make_core().on_proposal(forged, 0)) == ["bad signature"]
+
+
+def test_invalid_proposal_whose_valid_round_is_not_earlier() -> None:
+    assert reasons(make_core().on_proposal(make_proposal(valid_round=0), 0)) == ["valid round is not earlier"]
+
+
+def test_invalid_proposal_far_ahead_is_passed_over() -> None:
+    core = make_core()
+    assert core.on_proposal(make_proposal(index=2, round=2), 0) == []
+    assert core.proposals == {}
+
+
+def test_second_proposal_of_a_round_is_reported_and_the_first_stays() -> None:
+    core = make_core()
+    core.on_proposal(make_proposal(), 0)
+    assert reasons(core.on_proposal(make_proposal(block_hash=b"x" * 32), 0)) == ["equivocation"]
+    assert core.proposals[0].block_hash == BLOCK.hash
+
+
+def test_invalid_block_bytes() -> None:
+    core = make_core()
+    core.on_proposal(make_proposal(), 0)
+    assert len(reasons(core.on_block(BlockPart(1, BLOCK.data[:-1]), 0))) == 1
+    assert core.blocks == {}
+
+
+def test_block_that_nobody_named_is_not_kept() -> None:
+    core = make_core()
+    assert core.on_block(BlockPart(1, BLOCK.data), 0) == []
+    assert core.blocks == {}
+
+
+def test_blocks_held_are_bounded() -> None:
+    core = make_core()
+    core.on_work(0)
+    for label in range(40):
+        block = make_block(1, 1000 + label)
+        for index in range(2):
+            core.on_vote(make_vote(index, PRECOMMIT, block.hash, round=label), 0)
+        core.on_block(BlockPart(1, block.data), 0)
+    assert len(core.blocks) <= 9
+
+
+def test_stale_timers_change_nothing() -> None:
+    core = make_core()
+    core.on_work(0)
+    stale = [Timer("propose", 2, 0), Timer("propose", 1, 1), Timer("prevote", 1, 0), Timer("precommit", 1, 3)]
+    for timer in stale:
+        assert core.on_timeout(timer, 0) == []
+    assert (core.round, core.step) == (0, Step.PROPOSE)
+
+
+def test_timeouts_grow_with_the_round() -> None:
+    timeouts = Timeouts(propose_timeout_ms=100, timeout_delta_ms=10)
+    assert [timeouts.of("propose", round) for round in (0, 1, 5)] == [100, 110, 150]
+
+
+def test_empty_block_interval_starts_a_height_without_work() -> None:
+    core = make_core(index=0, empty_ms=50)
+    effects = core.on_timeout(Timer("empty_block", 1), 0)
+    assert any(isinstance(message, Proposal) for message in sent(effects))
+
+
+def test_empty_blocks_can_be_off() -> None:
+    core = make_core(index=0)
+    assert not any(isinstance(effect, SetTimer) for effect in core.start_height(1, VALIDATORS, 0))
+
+
+def test_nothing_is_signed_at_or_below_the_floor() -> None:
+    """The log says that precommit (1, 0) was signed, but the message itself is gone: stay silent up to there."""
+    core = make_core(index=0, floor=(1, 0, PRECOMMIT))
+    assert sent(core.on_work(0)) == []
+    assert sent(core.on_timeout(Timer("propose", 1, 0), 0)) == []
+    assert core.step == Step.PREVOTE
+    for index in (1, 2, 3):
+        core.on_vote(make_vote(index, PREVOTE, None), 0)
+        core.on_vote(make_vote(index, PRECOMMIT, None), 0)
+    core.on_timeout(Timer("precommit", 1, 0), 0)
+    messages = sent(core.on_timeout(Timer("propose", 1, 1), 0))
+    assert [(vote.kind, vote.round) for vote in messages if isinstance(vote, Vote)] == [(PREVOTE, 1)]
+
+
+def test_a_follower_follows_and_never_signs() -> None:
+    application = ToyApplication(9, b"f" * 32)
+    core = Tendermint(CHAIN_ID, application, Timeouts(), StandInSigner(b"f" * 32), verify_stand_in)
+    core.start_height(1, VALIDATORS, 0)
+    effects = core.on_proposal(make_proposal(), 0) + core.on_block(BlockPart(1, BLOCK.data), 0)
+    for kind in (PREVOTE, PRECOMMIT):
+        for index in range(3):
+            effects += core.on_vote(make_vote(index, kind, BLOCK.hash), 0)
+    assert core.decided
+    assert sent(effects) == []

@@ -39,6 +39,7 @@ from tana.consensus.effects import (
     Timer,
 )
 from tana.consensus.votes import HeightVotes
+from tana.crypto.body import verify_body
 from tana.crypto.keys import Signer, Verifier
 from tana.types.block import Block
 from tana.types.errors import InvalidInput
@@ -222,6 +223,7 @@ class Tendermint:
             return []
         try:
             block = Block.decode(part.data)
+            verify_body(block)
         except InvalidInput as error:
             return [Report("block_refused", {"reason": error.message})]
         if block.hash not in self._wanted or block.hash in self.blocks:

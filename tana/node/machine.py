@@ -15,6 +15,7 @@ from tana.consensus.certificate import verify_certificate
 from tana.consensus.effects import ConsensusEffect, Decide
 from tana.consensus.tendermint import Step, Tendermint, Timeouts
 from tana.crypto import keys
+from tana.crypto.body import verify_body
 from tana.crypto.keys import Signer, Verifier
 from tana.ledger.ledger import InvalidBlock, Ledger
 from tana.ledger.mempool import Admission, Mempool
@@ -381,6 +382,7 @@ class Machine:
             raise InvalidInput(f"block {block.height} does not follow height {self.ledger.height}", field="height")
         if certificate.height != block.height or certificate.block_hash != block.hash:
             raise InvalidInput("the certificate is for another block", field="certificate")
+        verify_body(block)
         verify_certificate(certificate, self.ledger.chain_id, self.ledger.validators, self._verifier)
         try:
             self.ledger.execute_certified(block)

@@ -96,6 +96,11 @@ class Block:
     def hash(self) -> bytes:
         return self.header.compute_hash()
 
+    @functools.cached_property
+    def leaves(self) -> tuple[bytes, ...]:
+        """What the transactions root is computed from."""
+        return tuple(raw.leaf for raw in self.transactions)
+
     @property
     def height(self) -> int:
         return self.header.height

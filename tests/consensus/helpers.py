@@ -20,6 +20,7 @@ from tana.consensus.effects import (
     Timer,
 )
 from tana.consensus.tendermint import Tendermint, Timeouts
+from tana.crypto.merkle import EMPTY_ROOT
 from tana.types.block import NO_EVIDENCE_ROOT, Block, Certificate, Header
 from tana.types.messages import BlockPart, Proposal, Vote
 from tana.types.validator_set import Validator, ValidatorSet
@@ -45,7 +46,7 @@ def verify_stand_in(public_key: bytes, message: bytes, signature: bytes) -> bool
 
 def make_block(height: int, label: int, producer: bytes = ZERO) -> Block:
     """A block that differs from others in its time only."""
-    header = Header(1, CHAIN_ID, height, ZERO, label, producer, 0, ZERO, ZERO, ZERO, ZERO, NO_EVIDENCE_ROOT)
+    header = Header(1, CHAIN_ID, height, ZERO, label, producer, 0, EMPTY_ROOT, ZERO, ZERO, ZERO, NO_EVIDENCE_ROOT)
     return Block.create(header, ())
 
 

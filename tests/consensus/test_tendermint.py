@@ -6,6 +6,7 @@ import msgspec
 
 from tana.consensus.effects import Broadcast, ConsensusEffect, Report, SetTimer, Timer
 from tana.consensus.tendermint import Step, Tendermint, Timeouts
+from tana.types.block import Block, RawTransaction
 from tana.types.messages import (
     PRECOMMIT,
     PREVOTE,
@@ -131,6 +132,17 @@ def test_invalid_block_bytes() -> None:
     core.on_proposal(make_proposal(), 0)
     assert len(reasons(core.on_block(BlockPart(1, BLOCK.data[:-1]), 0))) == 1
     assert core.blocks == {}
+
+
+def test_invalid_body_under_a_good_header_does_not_spoil_the_block() -> None:
+    core = make_core()
+    core.on_proposal(make_proposal(), 0)
+    liar = Block.create(BLOCK.header, [RawTransaction(b"{}", b"s" * 64)])
+    assert liar.hash == BLOCK.hash
+    assert "counts 0 transactions and the body has 1" in str(reasons(core.on_block(BlockPart(1, liar.data), 0)))
+    assert any(
+        isinstance(message, Vote) and message.block_hash for message in sent(core.on_block(BlockPart(1, BLOCK.data), 0))
+    )
 
 
 def test_block_that_nobody_named_is_not_kept() -> None:

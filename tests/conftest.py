@@ -1,6 +1,11 @@
 """Options of the whole test run."""
 
+import hypothesis
 import pytest
+
+# How long one example takes depends on the machine, and no test asserts a duration.
+hypothesis.settings.register_profile("tana", deadline=None)
+hypothesis.settings.load_profile("tana")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterable
 from json.encoder import encode_basestring
 from typing import Any, cast
 
@@ -53,7 +54,7 @@ def loads(text: str | bytes) -> Any:
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8")
-        return json.loads(text, parse_constant=_refuse_constant)
+        return _decoder.decode(text)
     except UnicodeDecodeError as error:
         raise InvalidInput(f"the text is not UTF-8 at byte {error.start}", code="malformed_json") from None
     except json.JSONDecodeError as error:
@@ -111,7 +112,7 @@ def _write(value: Any, depth: int) -> str:
     if depth >= MAX_DEPTH:
         raise InvalidInput(f"the value is nested deeper than {MAX_DEPTH} levels", code="malformed_json")
     if isinstance(value, dict):
-        members = (f"{quote(key)}:{_write(value[key], depth + 1)}" for key in _ordered_keys(value))
+        members = [f"{quote(key)}:{_write(value[key], depth + 1)}" for key in _ordered_keys(value)]
         return "{" + ",".join(members) + "}"
     if isinstance(value, list | tuple):
         return "[" + ",".join(_write(item, depth + 1) for item in value) + "]"
@@ -127,14 +128,16 @@ def _write_integer(value: int) -> str:
         return "null"
 
 
-def _ordered_keys(value: dict[str, Any]) -> list[str]:
-    keys = list(value)
-    if any(not isinstance(key, str) for key in keys):
-        raise InvalidInput("an object's keys must be strings", code="malformed_json")
-    indices = [key for key in keys if _is_array_index(key)]
-    if not indices:
-        return keys
-    return sorted(indices, key=int) + [key for key in keys if not _is_array_index(key)]
+def _ordered_keys(value: dict[str, Any]) -> Iterable[str]:
+    has_indices = False
+    for key in value:
+        if not isinstance(key, str):
+            raise InvalidInput("an object's keys must be strings", code="malformed_json")
+        has_indices = has_indices or "0" <= key[:1] <= "9"
+    if not has_indices:
+        return value
+    indices = [key for key in value if _is_array_index(key)]
+    return sorted(indices, key=int) + [key for key in value if not _is_array_index(key)]
 
 
 def _is_array_index(key: str) -> bool:
@@ -143,3 +146,6 @@ def _is_array_index(key: str) -> bool:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)

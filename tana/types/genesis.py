@@ -15,12 +15,13 @@ import msgspec
 from tana.types import canonical
 from tana.types.block import MAX_BLOCK_BYTES
 from tana.types.errors import InvalidInput
-from tana.types.money import parse_amount
+from tana.types.money import MAX_UNITS, parse_amount
 from tana.types.validator_set import Validator, ValidatorSet
 
 PublicKeyText = Annotated[str, msgspec.Meta(pattern=r"^ed25519_[0-9a-f]{64}\Z")]
 NodeId = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")]
 CurrencyCode = Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9]{2,12}\Z")]
+Username = Annotated[str, msgspec.Meta(pattern=r"^(@[a-z0-9_]{1,31})?\Z")]
 ROLES = ("sovereign", "staff", "user")
 
 
@@ -38,10 +39,10 @@ class GenesisValidator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GenesisAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An account that exists from the start. `balances` are decimal strings by currency code."""
+    """An account that exists from the start. `balances` are decimal strings by currency code; no username is ""."""
 
     publicKey: PublicKeyText
-    username: Annotated[str, msgspec.Meta(max_length=64)]
+    username: Username
     role: str
     balances: dict[str, str]
 
@@ -113,20 +114,15 @@ def parse_genesis(body: Any) -> Genesis:
     """A genesis from JSON values. Raises `InvalidInput` naming the field that is wrong, unknown or contradictory."""
     try:
         genesis = msgspec.convert(body, Genesis)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:
+        # The latter is a lone surrogate: a character in JSON that has no bytes in UTF-8.
         raise InvalidInput(f"the genesis is malformed: {error}", code="malformed_genesis", field="genesis") from None
     _check_unique("currencies", [currency.code for currency in genesis.currencies])
     _check_unique("accounts", [account.publicKey for account in genesis.accounts])
     _check_unique("validators", [validator.nodeId for validator in genesis.validators])
     genesis.to_validator_set()
-    for account in genesis.accounts:
-        if account.role not in ROLES:
-            raise InvalidInput(f"account role {account.role!r} is unknown", field="role")
-        for code, amount in account.balances.items():
-            decimals = genesis.get_decimals(code)
-            if decimals is None:
-                raise InvalidInput(f"account balance in {code}, which is not among the currencies", field="balances")
-            parse_amount(amount, decimals, "balances")
+    _check_unique("usernames", [account.username for account in genesis.accounts if account.username])
+    _check_accounts(genesis)
     return genesis
 
 
@@ -141,6 +137,24 @@ def parse_signed_genesis(body: Any) -> SignedGenesis:
     if body.get("chainId") not in (None, signed.chain_id.hex()):
         raise InvalidInput("chainId is not the hash of the genesis", field="chainId")
     return signed
+
+
+def _check_accounts(genesis: Genesis) -> None:
+    decimals = {currency.code: currency.decimals for currency in genesis.currencies}
+    supply = dict.fromkeys(decimals, 0)
+    for account in genesis.accounts:
+        if account.role not in ROLES:
+            raise InvalidInput(f"account role {account.role!r} is unknown", field="role")
+        if account.publicKey == genesis.sovereign and account.role != "sovereign":
+            raise InvalidInput("the sovereign's own account must have role sovereign", field="role")
+        for code, amount in account.balances.items():
+            if code not in decimals:
+                raise InvalidInput(f"account balance in {code}, which is not among the currencies", field="balances")
+            supply[code] += parse_amount(amount, decimals[code], "balances")
+            if supply[code] > MAX_UNITS:
+                raise InvalidInput(
+                    f"the balances in {code} sum to more than {MAX_UNITS} smallest units", field="balances"
+                )
 
 
 def _check_unique(field: str, names: list[str]) -> None:

@@ -1,7 +1,7 @@
 """Messages of the consensus protocol between peers (arXiv:1807.04938, section III), and the bytes that are signed.
 
 A signature covers a domain tag, the chain id and every field, so it is worth nothing on another chain or in
-another message. The structs decode strictly: a wrong type, length or field count is a `msgspec.DecodeError`.
+another message. The structs decode strictly: a wrong type, length or field count is refused by `decode_message`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Annotated
 import msgspec
 
 from tana.types.block import Certificate, Hash, PublicKey, RawTransaction, Signature
+from tana.types.errors import InvalidInput
 
 PREVOTE = 1
 PRECOMMIT = 2
@@ -109,6 +110,17 @@ class Blocks(msgspec.Struct, frozen=True, array_like=True, tag="blocks", forbid_
 
 
 PeerMessage = Vote | Proposal | BlockPart | Announcement | Transactions | BlocksRequest | Blocks
+
+_message_decoder: msgspec.msgpack.Decoder[PeerMessage] = msgspec.msgpack.Decoder(PeerMessage)
+
+
+def decode_message(data: bytes) -> PeerMessage:
+    """A message from a peer's frame. Raises `InvalidInput` for any other bytes."""
+    try:
+        return _message_decoder.decode(data)
+    # A tag that is not UTF-8 is a UnicodeDecodeError, which is no DecodeError.
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInput(f"the frame cannot be decoded: {error}", code="malformed_frame") from None
 
 
 def vote_sign_bytes(chain_id: bytes, kind: int, height: int, round: int, block_hash: bytes | None) -> bytes:

@@ -120,13 +120,11 @@ def parse_signed_text(text: bytes, signature: bytes) -> SignedTransaction:
 def sign_body(body: Any, signature: bytes) -> SignedTransaction:
     """A transaction from the JSON object of a client's request and its parsed signature.
 
-    The canonical text is computed from the fields, as the client did when it signed. Raises `InvalidInput`.
+    The canonical text is computed from the fields, as the client did when it signed, and read back: a body can say
+    what its text cannot (1.0 for 1, 1e400 for null), and this node must see what every other one will.
+    Raises `InvalidInput`.
     """
-    transaction = parse_transaction(body)
-    text = transaction.to_text().encode("utf-8")
-    if len(text) > MAX_TEXT_BYTES:
-        raise TooLarge(f"the transaction has {len(text)} bytes and at most {MAX_TEXT_BYTES} are allowed")
-    return SignedTransaction(text, signature, transaction)
+    return parse_signed_text(parse_transaction(body).to_text().encode("utf-8"), signature)
 
 
 def parse_transaction(body: Any) -> Transaction:

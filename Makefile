@@ -1,0 +1,78 @@
+# Tana: every command of daily work. `make` alone lists them.
+
+PYTHON ?= python3
+BACKEND ?= processes
+SCENARIO ?= scenarios/converge.toml
+TESTBED_ARGS ?=
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+SOURCES := $(wildcard tana testbed tests tools benchmarks)
+
+# Asked for by name, another interpreter than the environment's own means a new environment.
+ifneq ($(filter command environment,$(origin PYTHON)),)
+ifneq ($(shell $(PYTHON) -V 2>&1),$(shell $(BIN)/python -V 2>&1))
+$(STAMP): FORCE
+endif
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test testbed lint format bench bench-up lock clean distclean FORCE
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+help: ## Show this list
+	@echo "Usage: make TARGET [SETTING=value]"
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "Settings: PYTHON=python3.12  BACKEND=processes|simulation  SCENARIO=scenarios/NAME.toml"
+	@echo "          TESTBED_ARGS, PYTEST_ARGS, BENCH_ARGS are passed on as they are"
+
+setup: $(STAMP) ## Make the environment in .venv from requirements.lock
+
+$(STAMP): requirements.lock pyproject.toml tools/make_venv.py
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not installed: sudo apt-get install python3 python3-venv" >&2; exit 1; }
+	$(PYTHON) tools/make_venv.py $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m compileall -qq $(SOURCES) || true # a faster first start, nothing depends on it
+	@touch $@
+
+test: $(STAMP) ## Run every test, spread over the cores
+	$(BIN)/pytest -n auto --dist worksteal $(PYTEST_ARGS)
+
+testbed: $(STAMP) ## Bring up a cluster, run SCENARIO on BACKEND and prove that it converged
+	@exec $(BIN)/testbed run $(SCENARIO) --backend $(BACKEND) $(TESTBED_ARGS)
+
+lint: $(STAMP) ## Check style, formatting, types and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy $(wildcard tools benchmarks)
+	$(BIN)/pytest tests/test_import_rules.py
+
+format: $(STAMP) ## Format the code and repair what ruff can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) ## Measure committed transactions per second, latency and the time of an empty height
+	$(BIN)/python -m benchmarks.load $(BENCH_ARGS)
+
+bench-up: $(STAMP) ## Measure start to first block, idle memory and the simulated default scenario
+	$(BIN)/python -m benchmarks.up $(BENCH_ARGS)
+
+lock: ## Resolve requirements.lock anew from pyproject.toml (needs uv)
+	@command -v uv >/dev/null || { echo "error: uv is not installed: pipx install uv" >&2; exit 1; }
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header \
+		--quiet --output-file requirements.lock
+
+clean: ## Remove caches and compiled files (run folders and .venv stay)
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## Remove .venv too
+	rm -rf $(VENV)

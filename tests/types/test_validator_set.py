@@ -1,0 +1,143 @@
+"""Validator sets: quorum arithmetic against a written-out table, fair rotation, and bounds."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tana.types.errors import InvalidInput
+from tana.types.validator_set import MAX_TOTAL_POWER, MAX_VALIDATORS, Validator, ValidatorSet
+
+
+def make_set(*powers: int) -> ValidatorSet:
+    return ValidatorSet.create(
+        Validator(bytes([index]) * 32, power, f"validator-{index}") for index, power in enumerate(powers)
+    )
+
+
+# Total power; the least power above two thirds (a quorum); the least above one third.
+# A chain of total n with quorum q survives the silence of n − q power.
+ARITHMETIC = [
+    (1, 1, 1),
+    (2, 2, 1),
+    (3, 3, 2),
+    (4, 3, 2),
+    (5, 4, 2),
+    (6, 5, 3),
+    (7, 5, 3),
+    (8, 6, 3),
+    (9, 7, 4),
+    (10, 7, 4),
+    (11, 8, 4),
+    (12, 9, 5),
+    (13, 9, 5),
+    (30, 21, 11),
+    (100, 67, 34),
+    (99, 67, 34),
+    (2**48, 187649984473771, 93824992236886),
+]
+
+
+@pytest.mark.parametrize(("total", "quorum", "third"), ARITHMETIC)
+def test_quorum_table(total: int, quorum: int, third: int) -> None:
+    validators = make_set(total)
+    assert validators.quorum_power == quorum
+    assert validators.is_quorum(quorum)
+    assert not validators.is_quorum(quorum - 1)
+    assert validators.is_one_third(third)
+    assert not validators.is_one_third(third - 1)
+
+
+@given(st.lists(st.integers(1, 2**40), min_size=1, max_size=8))
+def test_two_quorums_share_more_than_a_third(powers: list[int]) -> None:
+    validators = make_set(*powers)
+    shared = 2 * validators.quorum_power - validators.total_power
+    assert validators.is_one_third(shared)
+    assert not validators.is_quorum(validators.quorum_power - 1)
+    assert validators.is_quorum(validators.total_power)
+
+
+powers_lists = st.lists(st.integers(1, 12), min_size=1, max_size=7)
+
+
+@settings(deadline=None)
+@given(powers_lists, st.integers(0, 30))
+def test_rotation_is_fair_from_anywhere(powers: list[int], start: int) -> None:
+    """Over `total_power` turns each validator proposes exactly as often as it has power."""
+    validators = make_set(*powers).advanced(start)
+    proposers: Counter[str] = Counter()
+    for _ in range(validators.total_power):
+        proposers[validators.get_proposer(0).node_id] += 1
+        validators = validators.advanced()
+    assert proposers == {f"validator-{index}": power for index, power in enumerate(powers)}
+
+
+@settings(deadline=None)
+@given(powers_lists)
+def test_a_round_is_a_turn_ahead(powers: list[int]) -> None:
+    validators = make_set(*powers)
+    ahead = [validators.advanced(round).get_proposer(0).node_id for round in range(8)]
+    assert [validators.get_proposer(round).node_id for round in range(8)] == ahead
+
+
+@settings(deadline=None)
+@given(powers_lists, st.integers(0, 40))
+def test_priorities_stay_in_bounds_and_sum_to_zero(powers: list[int], steps: int) -> None:
+    validators = make_set(*powers).advanced(steps)
+    assert sum(item.priority for item in validators.validators) == 0
+    assert all(abs(item.priority) <= validators.total_power for item in validators.validators)
+
+
+@given(powers_lists, st.integers(0, 10))
+def test_rows_round_trip(powers: list[int], steps: int) -> None:
+    validators = make_set(*powers).advanced(steps)
+    assert ValidatorSet.from_rows(validators.to_rows()) == validators
+
+
+@given(powers_lists, st.randoms(use_true_random=False))
+def test_order_of_creation_does_not_matter(powers: list[int], random: object) -> None:
+    validators = make_set(*powers)
+    shuffled = list(validators.validators)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert ValidatorSet.create(shuffled) == validators
+    assert ValidatorSet.create(shuffled).hash == validators.hash
+
+
+def test_hash_covers_all_but_the_priorities() -> None:
+    validators = make_set(1, 2)
+    assert validators.advanced().hash == validators.hash
+    assert make_set(2, 1).hash != validators.hash
+    renamed = [Validator(item.public_key, item.power, "x" + item.node_id) for item in validators.validators]
+    assert ValidatorSet.create(renamed).hash != validators.hash
+
+
+def test_power_of_a_stranger_is_zero() -> None:
+    assert make_set(5).get_power(b"\xff" * 32) == 0
+    assert make_set(5).get_power(b"\0" * 32) == 5
+
+
+@pytest.mark.parametrize(
+    "validators",
+    [
+        [],
+        [Validator(index.to_bytes(32, "big"), 1, f"v{index}") for index in range(MAX_VALIDATORS + 1)],
+        [Validator(b"a" * 32, 1, "a"), Validator(b"a" * 32, 2, "b")],
+        [Validator(b"a" * 32, 0, "a")],
+        [Validator(b"a" * 32, -1, "a")],
+        [Validator(b"a" * 32, 1.5, "a")],  # type: ignore[arg-type]
+        [Validator(b"a" * 32, MAX_TOTAL_POWER + 1, "a")],
+        [Validator(b"a" * 32, MAX_TOTAL_POWER, "a"), Validator(b"b" * 32, 1, "b")],
+    ],
+)
+def test_invalid_set(validators: list[Validator]) -> None:
+    with pytest.raises(InvalidInput):
+        ValidatorSet.create(validators)
+
+
+def test_largest_sets_are_taken() -> None:
+    many = ValidatorSet.create(Validator(index.to_bytes(32, "big"), 1, f"v{index}") for index in range(MAX_VALIDATORS))
+    assert len(many) == MAX_VALIDATORS
+    assert make_set(MAX_TOTAL_POWER).total_power == MAX_TOTAL_POWER

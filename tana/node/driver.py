@@ -100,6 +100,8 @@ class Driver:
             for effect in self._hooks.on_effects(self.machine.step(input, self._hooks.now_ms())):
                 self._perform(effect)
         except Exception as error:
+            # Whoever reads the log next must not have to wait for the process to end.
+            _log.error("failed", reason=f"{type(error).__name__}: {error}", doing=type(input).__name__)
             self.stop()
             self._on_fatal(error)
 

@@ -124,7 +124,7 @@ class Handshake:
         assert self._peer is not None, "the proof comes after the hello"
         try:
             proof = _proof_decoder.decode(data)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InvalidInput(f"the peer's proof cannot be decoded: {error}", code="malformed_handshake") from None
         other: Role = "listener" if self._role == "dialer" else "dialer"
         message = _proof_bytes(self._chain_id, other, self._peer, self._own)
@@ -137,7 +137,7 @@ def _decode_hello(data: bytes) -> Hello:
         raise InvalidInput("the peer's hello is too large", code="malformed_handshake")
     try:
         return _hello_decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"the peer's hello cannot be decoded: {error}", code="malformed_handshake") from None
 
 

@@ -29,7 +29,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from tana.crypto.keys import Signer, Verifier
 from tana.node.handshake import CHALLENGE_BYTES, Handshake, Role
 from tana.types.errors import Forbidden, InvalidInput, TanaError
-from tana.types.messages import Blocks, PeerMessage, Transactions
+from tana.types.messages import Blocks, PeerMessage, Transactions, decode_message
 
 MAX_FRAME_BYTES = 8 * 1024 * 1024
 DROPPABLE_OVER_BYTES = 8 * 1024 * 1024
@@ -47,7 +47,6 @@ CLOSE_STOPPING = 1001
 _MAX_REMEMBERED_REFUSALS = 256
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(PeerMessage)
 _log = structlog.get_logger()
 
 
@@ -226,10 +225,7 @@ class Links:
         while True:
             data = await link.connection.recv(decode=False)
             await link.wait_for_turn(len(data))
-            try:
-                message: PeerMessage = _decoder.decode(data)
-            except (msgspec.DecodeError, RecursionError) as error:
-                raise InvalidInput(f"malformed frame: {error}", code="malformed_frame") from None
+            message = decode_message(data)
             if self._links.get(peer) is not link:
                 return
             self._events.on_message(peer, message)
@@ -273,7 +269,7 @@ class Links:
             retrying = AsyncRetrying(
                 wait=wait_random_exponential(self._timing.first_redial_ms / 1000, self._timing.max_redial_ms / 1000),
                 stop=lambda _: waker.is_set(),
-                retry=retry_if_exception_type((OSError, WebSocketException, TanaError, TimeoutError)),
+                retry=retry_if_exception_type((OSError, ValueError, WebSocketException, TanaError)),
                 sleep=lambda seconds: _wait_briefly(waker, seconds),
             )
             try:

@@ -12,6 +12,8 @@ from typing import Any, TextIO
 import orjson
 import structlog
 
+# Dataclasses go through `_describe`: their fields may be secrets that their representation hides.
+_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -47,7 +49,7 @@ class _ToStructlog(logging.Handler):
 
 
 def _render_json(_logger: Any, _method: str, event: Any) -> str:
-    return orjson.dumps(event, default=_describe, option=orjson.OPT_NON_STR_KEYS).decode()
+    return orjson.dumps(event, default=_describe, option=_OPTIONS).decode()
 
 
 def _describe(value: Any) -> str:

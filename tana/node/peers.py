@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -22,8 +23,8 @@ class PeerEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     node_id: str
     public_key: PublicKeyText
-    host: str
-    port: int
+    host: Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
     @property
     def key(self) -> bytes:

@@ -147,7 +147,12 @@ class _Node:
         except TimeoutError:
             await connection.close(CLOSE_REFUSED, "not ready")
             return
-        await links.accept(connection)
+        try:
+            await links.accept(connection)
+        except Exception:
+            # The WebSocket library would swallow it.
+            _log.exception("link_failed")
+            raise
 
     # ------------------------------------------------------------------ life
 

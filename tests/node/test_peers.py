@@ -55,7 +55,9 @@ def test_changed_address_is_taken_over(tmp_path: Path) -> None:
 def test_invalid_rows_are_passed_over(tmp_path: Path) -> None:
     book = PeerBook(tmp_path / "peers.json")
     broken = MeshNode("x", "not a key", "host", "active", services=(MeshService("consensus", 1, ""),))
-    assert not book.update([broken, _make_node("ledger-only", kind="ledger")], frozenset())
+    assert not book.update(
+        [broken, _make_node("ledger-only", kind="ledger"), _make_node("port", port=70000)], frozenset()
+    )
 
 
 def test_invalid_file(tmp_path: Path) -> None:

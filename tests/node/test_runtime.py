@@ -102,6 +102,7 @@ def test_follower_is_approved_after_the_genesis(tmp_path: Path) -> None:
             assert (await cluster.get_health(follower))["state"] == "pending"
             cluster.mesh.approve("follower")
             await cluster.wait_state(follower, "following")
+            await cluster.wait_height(follower, 1)
             status, answer = await cluster.post(follower, "/transactions?wait=commit", make_transfer(0))
             assert (status, answer["status"]) == (200, "committed")
             blocks = await _get_common_block(cluster, answer["height"])

@@ -64,7 +64,7 @@ class HttpClient:
         content = None if body is None else canonical.dumps(body).encode("utf-8")
         headers = {} if content is None else {"content-type": "application/json"}
         try:
-            response = self._http.request(method, path, params=dict(query or {}), content=content, headers=headers)
+            response = self._http.request(method, path, params=query or None, content=content, headers=headers)
         except httpx.HTTPError as error:
             raise self._unavailable(error) from None
         return self.read(response)

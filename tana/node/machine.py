@@ -66,6 +66,11 @@ PART_INTERVAL_MS = 500
 """A block is sent to one peer again at most this often: it is large and may still be on its way."""
 IDLE_ANNOUNCEMENTS = 10
 """While nothing is being decided, only every so many intervals bring an announcement."""
+OFFER_INTERVALS = 10
+"""Transactions that still wait are sent to the peers again once in so many announce intervals."""
+OFFERED_MAX = 1000
+TRANSACTIONS_PER_MESSAGE = 100
+"""Few enough that their signatures, checked in one go, hold a vote up by a few ms only."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,9 @@ class Machine:
         self._sync = Sync()
         self._early: dict[bytes, deque[Vote | Proposal | BlockPart]] = {}
         self._part_sent_ms: dict[bytes, int] = {}
-        self._outbox: list[RawTransaction] = []
+        self._outbox: list[SignedTransaction] = []
+        self._intervals = 0
+        self._offered: dict[str, None] = {}
         self._quiet_intervals = 0
         self._announcements = 0
         self._announced_step: tuple[int, int, int] = (0, 0, 0)
@@ -232,6 +239,8 @@ class Machine:
 
     def _on_transactions(self, message: Transactions) -> None:
         for raw in message.transactions:
+            if self.ledger.verified.get(raw.leaf) is not None:
+                continue
             try:
                 self.mempool.add(parse_signed_text(raw.text, raw.signature))
             except InvalidInput as error:
@@ -246,7 +255,7 @@ class Machine:
             if admission.status == "accepted":
                 if not self._outbox:
                     self._effects.append(SetTimer(Timer("gossip"), self.config.gossip_delay_ms))
-                self._outbox.append(RawTransaction(transaction.text, transaction.signature))
+                self._outbox.append(transaction)
         self._effects.append(Admitted(request_id, tuple(admissions)))
         self._start_work()
 
@@ -268,6 +277,7 @@ class Machine:
         self._early[peer] = deque(maxlen=EARLY_MESSAGES_PER_PEER)
         self._sync.on_connected(peer)
         self._effects.append(Send(peer, create_announcement(self.core)))
+        self._effects += [Send(peer, message) for message in _pack(self.mempool.list_pending(OFFERED_MAX))]
 
     def _on_disconnected(self, peer: bytes) -> None:
         self._early.pop(peer, None)
@@ -319,6 +329,9 @@ class Machine:
 
     def _announce(self) -> None:
         self._effects.append(SetTimer(Timer("announce"), self.config.announce_interval_ms))
+        self._intervals += 1
+        if self._intervals % OFFER_INTERVALS == 0:
+            self._offer_again()
         step = (self.core.height, self.core.round, int(self.core.step))
         if step != self._announced_step:
             self._announced_step = step
@@ -332,9 +345,15 @@ class Machine:
         self._request_blocks()
 
     def _gossip(self) -> None:
-        for start in range(0, len(self._outbox), 500):
-            self._effects.append(Broadcast(Transactions(tuple(self._outbox[start : start + 500]))))
+        self._effects += [Broadcast(message) for message in _pack(self._outbox)]
         self._outbox = []
+
+    def _offer_again(self) -> None:
+        """Send again what has waited for a whole period: its gossip was lost, or its proposer forgot it in a crash."""
+        pending = self.mempool.list_pending(OFFERED_MAX)
+        waiting = [transaction for transaction in pending if transaction.id in self._offered]
+        self._effects += [Broadcast(message) for message in _pack(waiting)]
+        self._offered = dict.fromkeys(transaction.id for transaction in pending)
 
     def _may_send_part(self, peer: bytes) -> bool:
         last_ms = self._part_sent_ms.get(peer)
@@ -426,6 +445,13 @@ class Machine:
         if self.ledger.validators.get_power(self.own_key) == 0:
             return "following"
         return "validating" if self.core.is_signing else "abstaining"
+
+
+def _pack(transactions: Sequence[SignedTransaction]) -> list[Transactions]:
+    """Messages that carry the transactions, in their order."""
+    raw = [RawTransaction(transaction.text, transaction.signature) for transaction in transactions]
+    starts = range(0, len(raw), TRANSACTIONS_PER_MESSAGE)
+    return [Transactions(tuple(raw[start : start + TRANSACTIONS_PER_MESSAGE])) for start in starts]
 
 
 def order_effects(effects: list[Effect]) -> list[Effect]:

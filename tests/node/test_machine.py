@@ -7,7 +7,7 @@ import pytest
 
 from tana.ledger.ledger import Ledger
 from tana.node.effects import Append, Broadcast, Commit, Effect, Flush, Report, Seen, Send
-from tana.node.inputs import Received
+from tana.node.inputs import PeerConnected, PeerDisconnected, Received
 from tana.node.machine import MachineConfig, order_effects
 from tana.types.block import Block, CommitSignature, RawTransaction
 from tana.types.messages import Announcement, Blocks, FinalBlock, PeerMessage, Transactions, Vote
@@ -47,6 +47,29 @@ def test_a_transaction_reaches_a_block_though_its_gossip_is_lost() -> None:
     net.is_lost = lambda sender, receiver, message: isinstance(message, Transactions)
     net.submit(2, make_deposit(0))
     net.run_until(lambda: all(any(block.transactions for block, _ in node.chain) for node in net.nodes))
+
+
+def test_a_followers_transaction_is_offered_once_it_has_a_peer() -> None:
+    net = MachineNet(4, validators=3, config=MachineConfig(empty_block_interval_ms=None))
+    for other in net.nodes[:3]:
+        net.give(net.nodes[3], PeerDisconnected(other.key.public_key))
+        net.give(other, PeerDisconnected(net.keys[3].public_key))
+    net.submit(3, make_deposit(0))
+    end_ms = net.now_ms + 1_000
+    net.run_until(lambda: net.now_ms >= end_ms)
+    net.give(net.nodes[0], PeerConnected(net.keys[3].public_key))
+    net.give(net.nodes[3], PeerConnected(net.keys[0].public_key))
+    net.run_until(lambda: all(any(block.transactions for block, _ in node.chain) for node in net.nodes[:3]))
+
+
+def test_a_followers_transaction_whose_gossip_was_lost_is_offered_again() -> None:
+    net = MachineNet(4, validators=3, config=MachineConfig(empty_block_interval_ms=None))
+    net.is_lost = lambda sender, receiver, message: isinstance(message, Transactions)
+    net.submit(3, make_deposit(0))
+    end_ms = net.now_ms + 1_000
+    net.run_until(lambda: net.now_ms >= end_ms)
+    net.is_lost = lambda sender, receiver, message: False
+    net.run_until(net.all_at(1))
 
 
 def test_two_of_three_stand_still_and_say_who_is_missing() -> None:

@@ -1,0 +1,67 @@
+"""A cluster of plain processes for a benchmark: brought up by the testbed's own steps, then left to the caller."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from testbed.backends.processes import ProcessesBackend
+from testbed.cluster import Cluster
+from testbed.history import History
+from testbed.runner.run import SIMPLE_STEPS, interruptible
+from testbed.runner.setup import setup
+from testbed.scenario import get_step_name, load_scenario
+from testbed.screen import SilentScreen
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass
+class BenchCluster:
+    """A running cluster and how long it took to come up, in ms."""
+
+    cluster: Cluster
+    backend: ProcessesBackend
+    up_ms: float
+
+    def read_height(self, node: str) -> int:
+        """The last final height that a validator answers."""
+        height: int = self.cluster.ask(node, "status", "GET", "/health").body["currentHeight"]
+        return height
+
+    def wait_height(self, height: int) -> None:
+        """Wait until every validator answers that height."""
+        nodes = self.cluster.plan.node_ids
+        reached = self.cluster.wait_until(
+            lambda: all(self.read_height(node) >= height for node in nodes), f"height {height}", 60_000
+        )
+        assert reached, f"height {height} was not reached within a minute"
+
+    def read_memory_mib(self, node: str) -> float:
+        """Resident memory of a node's process, in MiB (Linux: VmRSS)."""
+        status = Path(f"/proc/{self.backend.get_pid(node)}/status").read_text()
+        kib = next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:"))
+        return int(kib) / 1024
+
+
+@contextmanager
+def running_cluster(scenario_file: str) -> Iterator[BenchCluster]:
+    """Bring the scenario's cluster up, hand it out, and end it."""
+    scenario = load_scenario(FOLDER / scenario_file)
+    with tempfile.TemporaryDirectory(prefix="tana-bench-") as name, interruptible():
+        folder = Path(name)
+        (folder / "logs").mkdir()
+        clock = time.perf_counter()
+        plan, backend = setup(scenario, "processes", 1, folder)
+        assert isinstance(backend, ProcessesBackend)
+        try:
+            cluster = Cluster(plan, backend, [], History(folder / "history.jsonl"), SilentScreen())
+            for step in scenario.steps:
+                SIMPLE_STEPS[get_step_name(step)](cluster, step)
+            yield BenchCluster(cluster, backend, (time.perf_counter() - clock) * 1000)
+        finally:
+            backend.cleanup()

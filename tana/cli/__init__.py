@@ -1,0 +1,1 @@
+"""The `tana` command line: parse, call, print. One file per group of commands; `main.py` finds them by name."""

@@ -1,0 +1,86 @@
+"""Blocks, transactions and states of a node as JSON, in the shapes of the wire formats."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from tana.crypto.keys import format_public_key, format_signature
+from tana.ledger.ledger import Account
+from tana.node.blocks import StoredBlock
+from tana.node.machine import MachineStatus
+from tana.types import canonical
+from tana.types.block import Block, Certificate, RawTransaction
+from tana.types.genesis import Genesis
+from tana.types.money import format_amount
+
+
+def show_block(stored: StoredBlock) -> dict[str, Any]:
+    """A final block with its certificate. Hashes are hex; a header can be computed again from these fields."""
+    block = Block.decode(stored.data)
+    header = block.header
+    return {
+        "height": header.height,
+        "hash": block.hash.hex(),
+        "previousHash": header.parent.hex(),
+        "timestamp": header.time_ms,
+        "producer": format_public_key(header.producer),
+        "transactions": [show_transaction(raw) for raw in block.transactions],
+        "stateChanges": [],
+        "contentRefs": [],
+        "txRoot": header.transactions_root.hex(),
+        "stateRoot": header.state_root.hex(),
+        "txCount": header.transaction_count,
+        "signature": _find_signature(stored.certificate, header.producer),
+        "version": header.version,
+        "chainId": header.chain_id.hex(),
+        "validatorsHash": header.validators_hash.hex(),
+        "nextValidatorsHash": header.next_validators_hash.hex(),
+        "evidenceRoot": header.evidence_root.hex(),
+        "certificate": show_certificate(stored.certificate),
+    }
+
+
+def show_certificate(certificate: Certificate) -> dict[str, Any]:
+    return {
+        "height": certificate.height,
+        "round": certificate.round,
+        "blockHash": certificate.block_hash.hex(),
+        "signatures": [
+            {"validator": format_public_key(item.validator), "signature": format_signature(item.signature)}
+            for item in certificate.signatures
+        ],
+    }
+
+
+def show_transaction(raw: RawTransaction) -> dict[str, Any]:
+    """A transaction's signed fields with `id` and `signature`."""
+    fields: dict[str, Any] = canonical.loads(raw.text)
+    return fields | {"id": hashlib.sha256(raw.text).hexdigest(), "signature": format_signature(raw.signature)}
+
+
+def show_balances(account_id: str, account: Account, genesis: Genesis) -> dict[str, Any]:
+    """An account's next nonce, role, and balances as decimal strings (all currencies of the chain)."""
+    balances = {
+        currency.code: format_amount(account.get_balance(currency.code), currency.decimals)
+        for currency in genesis.currencies
+    }
+    return {"account": account_id, "nonce": account.nonce, "role": account.role, "balances": balances}
+
+
+def show_consensus(status: MachineStatus) -> dict[str, Any]:
+    """Where the node stands in deciding the next height, and who is missing for it."""
+    return {
+        "decidingHeight": status.deciding_height,
+        "round": status.round,
+        "step": status.step,
+        "stepPower": status.step_power,
+        "quorumPower": status.quorum_power,
+        "missing": list(status.missing),
+        "announcements": status.announcements,
+    }
+
+
+def _find_signature(certificate: Certificate, producer: bytes) -> str | None:
+    found = (item.signature for item in certificate.signatures if item.validator == producer)
+    return next(map(format_signature, found), None)

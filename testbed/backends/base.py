@@ -1,0 +1,88 @@
+"""The interface of backends: a mesh and validators that can be started, asked, broken and watched.
+
+The runner is synchronous. Time passes only in `advance`: a real poll interval on real processes, a turn of the
+virtual clock in simulation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+MESH = "mesh"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An HTTP request to a node. `port` is `mesh`, `ledger` or `status`; `path` may have a query."""
+
+    target: str
+    port: str
+    method: str
+    path: str
+    body: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a node answered. Status 0 means that it gave no answer; then `body` is the reason in words."""
+
+    status: int
+    body: Any
+
+    @property
+    def is_ok(self) -> bool:
+        return 200 <= self.status < 300
+
+
+class Backend(Protocol):
+    """What every backend can do. Node names are validator ids and `MESH`."""
+
+    name: str
+
+    def start_mesh(self) -> None:
+        """Start the mesh. Returns at once; raises `TanaError` where it cannot even be tried."""
+
+    def start_validator(self, node: str) -> None:
+        """Start a validator, for the first time or again, on the data it has. Returns at once."""
+
+    def is_running(self, node: str) -> bool:
+        """Whether the node runs now, as the backend itself sees it."""
+
+    def kill(self, node: str) -> None:
+        """kill -9: nothing is flushed, nothing is said."""
+
+    def stop(self, node: str) -> None:
+        """Ask the node to end, and wait until it has."""
+
+    def pause(self, node: str) -> None:
+        """Let the node stand still without ending it."""
+
+    def resume(self, node: str) -> None:
+        """Let a paused node go on."""
+
+    def control(self, node: str, key: str, value: str) -> None:
+        """Set a hook of the testbed's validator, such as `heartbeat` to `off`."""
+
+    def request_all(self, requests: Sequence[Request]) -> list[Answer]:
+        """Answers in the order of the requests, which may run side by side."""
+
+    def now_ms(self) -> int:
+        """The cluster's clock, ms since 1970."""
+
+    def advance(self) -> None:
+        """Let one poll interval pass."""
+
+    def read_log(self, node: str) -> list[dict[str, Any]]:
+        """Log entries of a node since the last call; each has at least `event`."""
+
+    def describe_exit(self, node: str) -> str:
+        """Why a node that does not run ended, in one line; empty where nothing is known."""
+
+    def collect_logs(self, folder: Path) -> None:
+        """Leave `<node>.log` of every node in the folder."""
+
+    def cleanup(self) -> None:
+        """End everything that was started. May be called twice."""

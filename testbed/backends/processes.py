@@ -1,0 +1,269 @@
+"""processes: mesh and validators as plain processes on this machine's loopback, in real time.
+
+Each is a child in a session of its own that dies with the harness. Its folder is `nodes/<name>` in the run's folder,
+its output goes to `logs/<name>.log`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tana.client.keyfiles import get_node_key_path, get_service_key_path, write_key
+from tana.node.log import SignLog
+from tana.types.errors import Unavailable
+from testbed.backends.base import MESH, Answer, Request
+from testbed.child import CONTROL_VARIABLE, PARENT_VARIABLE
+from testbed.hooks import write_control_file
+from testbed.plan import NodePlan, Plan
+from testbed.ports import HOST, HeldPorts
+
+POLL_INTERVAL_S = 0.05
+REQUEST_TIMEOUT_S = 5
+STOP_TIMEOUT_S = 5
+MAX_PARALLEL = 8
+
+
+class ProcessesBackend:
+    """See `testbed.backends.base.Backend`. `held` are the plan's ports; they are released by `cleanup`."""
+
+    name = "processes"
+
+    def __init__(self, plan: Plan, folder: Path, held: HeldPorts) -> None:
+        self._plan = plan
+        self._held = held
+        self._nodes_folder = folder / "nodes"
+        self._logs_folder = folder / "logs"
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._exits: dict[str, str] = {}
+        self._log_offsets: dict[str, int] = {}
+        self._pool = ThreadPoolExecutor(MAX_PARALLEL, thread_name_prefix="ask")
+        limits = httpx.Limits(max_connections=4 * MAX_PARALLEL, max_keepalive_connections=4 * MAX_PARALLEL)
+        # Everything is on loopback: a proxy of the environment is never on the way.
+        self._http = httpx.Client(timeout=REQUEST_TIMEOUT_S, limits=limits, trust_env=False)
+
+    # ------------------------------------------------------------------ starting and ending
+
+    def start_mesh(self) -> None:
+        folder = self._make_folder(MESH)
+        arguments = ["testbed.child", "mesh", "serve", "--db", str(folder / "mesh.db"), "--host", HOST]
+        arguments += ["--sovereign", self._plan.sovereign.public_text, "--port", str(self._plan.mesh_port)]
+        arguments += ["--offline-after-ms", str(self._plan.scenario.timing.offline_after_ms), "--log-format", "json"]
+        self._spawn(MESH, arguments, {})
+
+    def start_validator(self, node: str) -> None:
+        plan = self._plan.get_node(node)
+        folder = self._make_folder(node)
+        prepare_keys(plan, folder)
+        timing, ports = self._plan.scenario.timing, plan.ports
+        environment = {
+            "TANA_NODE_ID": node,
+            "TANA_SOVEREIGN": self._plan.sovereign.public_text,
+            "MESH_URL": f"http://{HOST}:{self._plan.mesh_port}",
+            "TANA_DATA_DIR": str(folder / "data"),
+            "TANA_CONFIG_DIR": str(folder / "config"),
+            "TANA_LISTEN_HOST": HOST,
+            "TANA_HOSTNAME": "localhost",
+            "TANA_IP": HOST,
+            "LEDGER_PORT": str(ports.ledger),
+            "T4_PORT": str(ports.t4),
+            "TANA_PEER_PORT": str(ports.peer),
+            "TANA_STATUS_PORT": str(ports.status),
+            "TANA_HEARTBEAT_INTERVAL_MS": str(timing.heartbeat_interval_ms),
+            "TANA_EMPTY_BLOCK_INTERVAL_MS": str(timing.empty_block_interval_ms),
+            "TANA_LOG_FORMAT": "json",
+            CONTROL_VARIABLE: str(folder / "control.json"),
+        }
+        self._spawn(node, ["testbed.validator"], environment)
+
+    def is_running(self, node: str) -> bool:
+        child = self._children.get(node)
+        return child is not None and child.poll() is None
+
+    def get_pid(self, node: str) -> int:
+        """The process id of a running node."""
+        return self._children[node].pid
+
+    def kill(self, node: str) -> None:
+        self._end(node, signal.SIGKILL)
+        self._exits[node] = "it was killed"
+
+    def stop(self, node: str) -> None:
+        self._end(node, signal.SIGTERM)
+        self._exits[node] = "it was stopped"
+
+    def pause(self, node: str) -> None:
+        self._children[node].send_signal(signal.SIGSTOP)
+
+    def resume(self, node: str) -> None:
+        self._children[node].send_signal(signal.SIGCONT)
+
+    def control(self, node: str, key: str, value: str) -> None:
+        write_control_file(self._nodes_folder / node / "control.json", key, value)
+
+    def cleanup(self) -> None:
+        running = [name for name in self._children if self.is_running(name)]
+        for name in running:
+            child = self._children[name]
+            child.send_signal(signal.SIGCONT)
+            child.terminate()
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        for name in running:
+            _wait(self._children[name], max(deadline - time.monotonic(), 0.0))
+        self._http.close()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._held.release()
+
+    # ------------------------------------------------------------------ asking and watching
+
+    def request_all(self, requests: Sequence[Request]) -> list[Answer]:
+        if len(requests) == 1:
+            return [self._request(requests[0])]
+        return list(self._pool.map(self._request, requests))
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def advance(self) -> None:
+        time.sleep(POLL_INTERVAL_S)
+
+    def read_log(self, node: str) -> list[dict[str, Any]]:
+        entries = []
+        try:
+            with (self._logs_folder / f"{node}.log").open("rb") as file:
+                file.seek(self._log_offsets.get(node, 0))
+                data = file.read()
+        except FileNotFoundError:
+            return []
+        whole = data[: data.rfind(b"\n") + 1]
+        self._log_offsets[node] = self._log_offsets.get(node, 0) + len(whole)
+        for line in whole.splitlines():
+            entry = _parse_line(line)
+            if entry is not None:
+                entries.append(entry)
+        return entries
+
+    def describe_exit(self, node: str) -> str:
+        child = self._children.get(node)
+        if child is None or child.poll() is None:
+            return ""
+        return (
+            self._exits.get(node) or f"it ended with {_describe_code(child.returncode)}: {self._find_last_words(node)}"
+        )
+
+    def collect_logs(self, folder: Path) -> None:
+        """The logs are there already: the children wrote them."""
+
+    # ------------------------------------------------------------------ inside
+
+    def _make_folder(self, node: str) -> Path:
+        folder = self._nodes_folder / node
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _spawn(self, node: str, arguments: Sequence[str], settings: Mapping[str, str]) -> None:
+        assert not self.is_running(node), f"{node} is running"
+        # What this shell has set for its own nodes must not leak into the cluster.
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("TANA_", "MESH_"))}
+        environment = inherited | dict(settings) | {PARENT_VARIABLE: str(os.getpid()), "PYTHONUNBUFFERED": "1"}
+        self._exits.pop(node, None)
+        with (self._logs_folder / f"{node}.log").open("ab") as log:
+            try:
+                self._children[node] = subprocess.Popen(
+                    [sys.executable, "-m", *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env=environment,
+                    # Ctrl-C in a terminal goes to its foreground processes: the children are the harness's to end.
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise Unavailable(f"{node} cannot be started: {error.strerror}") from None
+
+    def _end(self, node: str, number: signal.Signals) -> None:
+        child = self._children[node]
+        if child.poll() is None:
+            child.send_signal(number)
+            _wait(child, STOP_TIMEOUT_S)
+
+    def _request(self, request: Request) -> Answer:
+        url = f"http://{HOST}:{self._get_port(request)}{request.path}"
+        content = None if request.body is None else json.dumps(request.body, separators=(",", ":")).encode("utf-8")
+        headers = {"content-type": "application/json"} if content is not None else {}
+        try:
+            response = self._http.request(request.method, url, content=content, headers=headers)
+        except httpx.TimeoutException:
+            return Answer(0, f"no answer within {REQUEST_TIMEOUT_S} s")
+        except httpx.HTTPError as error:
+            return Answer(0, str(error) or type(error).__name__)
+        try:
+            return Answer(response.status_code, response.json())
+        except ValueError:
+            return Answer(response.status_code, response.text[:500])
+
+    def _get_port(self, request: Request) -> int:
+        if request.target == MESH:
+            return self._plan.mesh_port
+        ports = self._plan.get_node(request.target).ports
+        return {"ledger": ports.ledger, "t4": ports.t4, "status": ports.status}[request.port]
+
+    def _find_last_words(self, node: str) -> str:
+        try:
+            return find_last_words((self._logs_folder / f"{node}.log").read_text("utf-8", errors="replace"))
+        except OSError:
+            return "it wrote nothing"
+
+
+def prepare_keys(plan: NodePlan, folder: Path) -> None:
+    """The key files of a node, with the plan's keys, and the sign-state that belongs to a new node key."""
+    config = folder / "config"
+    path = get_node_key_path(plan.node_id, config)
+    if path.exists():
+        return
+    SignLog.create(folder / "data" / "sign-state", plan.key.public_key)
+    write_key(path, plan.key, node_id=plan.node_id)
+    for service, key in plan.service_keys.items():
+        write_key(get_service_key_path(plan.node_id, service, config), key)
+
+
+def find_last_words(log: str) -> str:
+    """The line of a log that says why its process ended: the exception of a traceback, else the last line."""
+    _, traceback, tail = log.rpartition("Traceback (most recent call last):\n")
+    lines = (tail if traceback else log).splitlines()
+    if traceback:
+        lines = [line for line in lines if line and not line[0].isspace()][:1] or lines
+    return lines[-1][:500] if lines else "it wrote nothing"
+
+
+def _wait(child: subprocess.Popen[bytes], timeout_s: float) -> None:
+    """Wait until a child has ended; kill it where it takes too long."""
+    try:
+        child.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def _parse_line(line: bytes) -> dict[str, Any] | None:
+    if not line.startswith(b"{"):
+        return None
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) else None
+
+
+def _describe_code(code: int) -> str:
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

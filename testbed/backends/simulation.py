@@ -1,0 +1,160 @@
+"""simulation: the whole cluster in one thread and in virtual time; the same seed gives the same history."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from tana.mesh.memory import MemoryStore
+from tana.mesh.registry import MeshRules
+from tana.mesh.service import MeshService
+from tana.node.hooks import Hooks
+from testbed.backends.base import MESH, Answer, Request
+from testbed.backends.simulated_network import Network
+from testbed.backends.simulated_node import Disk, SimulatedNode, format_time
+from testbed.backends.virtual_time import Scheduler
+from testbed.hooks import ControlledHooks
+from testbed.plan import Plan
+
+BEGIN_MS = 1_750_000_000_000
+"""When virtual time begins (June 2025)."""
+
+ADVANCE_MS = 50
+LIVENESS_INTERVAL_MS = 500
+
+
+class SimulationBackend:
+    """See `testbed.backends.base.Backend`."""
+
+    name = "simulation"
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._scheduler = Scheduler(BEGIN_MS)
+        self._network = Network(self._scheduler, plan.seed)
+        self._mesh_store = MemoryStore()
+        self._mesh: MeshService | None = None
+        self._mesh_log: list[dict[str, Any]] = []
+        self._disks = {node: Disk() for node in plan.node_ids}
+        self._nodes: dict[str, SimulatedNode] = {}
+        self._read_lines: dict[str, int] = {}
+
+    def start_mesh(self) -> None:
+        rules = MeshRules(offline_after_ms=self._plan.scenario.timing.offline_after_ms)
+        sovereign = self._plan.sovereign.public_text
+        mesh = MeshService(self._mesh_store, sovereign, rules, now_ms=self._scheduler.now_ms)
+        mesh.subscribe(lambda event: self._log_mesh(event.type, event.data))
+        self._mesh = mesh
+        self._check_liveness(mesh)
+
+    def start_validator(self, node: str) -> None:
+        assert node not in self._nodes, f"{node} is running"
+        made = SimulatedNode(
+            self._plan.get_node(node),
+            self._disks[node],
+            sovereign=self._plan.sovereign.public_text,
+            timing=self._plan.scenario.timing,
+            scheduler=self._scheduler,
+            network=self._network,
+            ask_mesh=self._ask_mesh,
+            on_crash=lambda: self.kill(node),
+            hooks=make_hooks(node, self._disks[node]),
+        )
+        self._nodes[node] = made
+        made.start()
+
+    def is_running(self, node: str) -> bool:
+        return self._mesh is not None if node == MESH else node in self._nodes
+
+    def kill(self, node: str) -> None:
+        if node == MESH:
+            self._mesh = None
+        else:
+            self._nodes.pop(node).die()
+
+    def stop(self, node: str) -> None:
+        # Whatever a node answers for is durable at any time: to be stopped and to be killed is the same for it.
+        self.kill(node)
+
+    def pause(self, node: str) -> None:
+        self._nodes[node].pause()
+
+    def resume(self, node: str) -> None:
+        self._nodes[node].resume()
+
+    def control(self, node: str, key: str, value: str) -> None:
+        self._disks[node].control[key] = value
+
+    def request_all(self, requests: Sequence[Request]) -> list[Answer]:
+        return [self._request(request) for request in requests]
+
+    def now_ms(self) -> int:
+        return self._scheduler.now_ms
+
+    def advance(self) -> None:
+        self._scheduler.run_until(self._scheduler.now_ms + ADVANCE_MS)
+
+    def read_log(self, node: str) -> list[dict[str, Any]]:
+        lines = self._disks[node].log
+        first = self._read_lines.get(node, 0)
+        self._read_lines[node] = len(lines)
+        return lines[first:]
+
+    def describe_exit(self, node: str) -> str:
+        log = self._disks[node].log if node in self._disks else []
+        if log and log[-1]["event"] == "crashed":
+            return f"it crashed: {log[-1]['reason']}"
+        return "it was killed" if log else ""
+
+    def collect_logs(self, folder: Path) -> None:
+        for node, disk in self._disks.items():
+            write_log(folder / f"{node}.log", disk.log)
+        write_log(folder / f"{MESH}.log", self._mesh_log)
+
+    def cleanup(self) -> None:
+        self._nodes.clear()
+        self._mesh = None
+
+    def _request(self, request: Request) -> Answer:
+        parts = urlsplit(request.path)
+        query = dict(parse_qsl(parts.query))
+        if request.target == MESH:
+            if self._mesh is None:
+                return Answer(0, "connection refused")
+            found = self._mesh.handle(request.method, parts.path, query, request.body, self._scheduler.now_ms)
+            return Answer(*found)
+        node = self._nodes.get(request.target)
+        if node is None:
+            return Answer(0, "connection refused")
+        if node.is_paused:
+            return Answer(0, "no answer in time")
+        return Answer(*node.api.handle(request.method, parts.path, query, request.body))
+
+    def _ask_mesh(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+        answer = self._request(Request(MESH, MESH, method, path, body))
+        return answer.status, answer.body if isinstance(answer.body, dict) else {}
+
+    def _check_liveness(self, mesh: MeshService) -> None:
+        if self._mesh is mesh:
+            mesh.check_liveness(self._scheduler.now_ms)
+            self._scheduler.call_after(LIVENESS_INTERVAL_MS, lambda: self._check_liveness(mesh))
+
+    def _log_mesh(self, kind: str, data: Mapping[str, Any]) -> None:
+        self._mesh_log.append({"timestamp": format_time(self._scheduler.now_ms), "event": f"mesh_{kind}", **data})
+
+
+def make_hooks(node: str, disk: Disk) -> Hooks:
+    """The hooks of a node of the simulation. Tests replace this to plant what must be found."""
+    return ControlledHooks(lambda: disk.control)
+
+
+def write_log(path: Path, entries: Sequence[Mapping[str, Any]]) -> None:
+    lines = (json.dumps(entry, default=_describe, separators=(",", ":")) + "\n" for entry in entries)
+    path.write_text("".join(lines), "utf-8")
+
+
+def _describe(value: Any) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)

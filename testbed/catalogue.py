@@ -1,0 +1,67 @@
+"""The catalogue: steps, faults and checkers, each with what its file says of itself, as tables for the docs."""
+
+from __future__ import annotations
+
+import importlib
+import typing
+
+import msgspec
+
+from testbed.checkers import CHECKERS
+from testbed.faults import FAULTS
+from testbed.scenario import Step, Timing
+
+BEGIN, END = "<!-- catalogue: begin -->", "<!-- catalogue: end -->"
+
+
+def describe_part(part: type) -> str:
+    """What a fault's or checker's file says in its first line, without the name in front."""
+    words = (importlib.import_module(part.__module__).__doc__ or "").splitlines()[0]
+    return words.partition(": ")[2] or words
+
+
+def render_catalogue() -> str:
+    """Markdown tables of every step with its fields, the timing settings, every fault and every checker."""
+    steps = [
+        (f"`{kind.__struct_config__.tag}`", _first_line(kind), _describe_fields(kind)) for kind in typing.get_args(Step)
+    ]
+    return "\n\n".join(
+        [
+            "### Steps\n\n" + _table(("do", "what it does", "fields (default)"), steps),
+            "### Timing\n\n" + _table(("field", "default"), _list_fields(Timing)),
+            "### Faults\n\n"
+            + _table(
+                ("fault", "what it does"), [(f"`{kind}`", describe_part(fault)) for kind, fault in FAULTS.items()]
+            ),
+            "### Checkers\n\n"
+            + _table(
+                ("checker", "what it holds"), [(f"`{checker.name}`", describe_part(checker)) for checker in CHECKERS]
+            ),
+        ]
+    )
+
+
+def replace_catalogue(text: str) -> str:
+    """A document with what stands between its two marks replaced by the catalogue as it is now."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{render_catalogue()}\n\n{END}{after}"
+
+
+def _describe_fields(kind: type[msgspec.Struct]) -> str:
+    return ", ".join(f"{name} ({default})" for name, default in _list_fields(kind))
+
+
+def _list_fields(kind: type[msgspec.Struct]) -> list[tuple[str, str]]:
+    return [
+        (f"`{item.name}`", "required" if item.required else repr(item.default)) for item in msgspec.structs.fields(kind)
+    ]
+
+
+def _first_line(kind: type) -> str:
+    return (kind.__doc__ or "").splitlines()[0]
+
+
+def _table(head: tuple[str, ...], rows: typing.Sequence[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

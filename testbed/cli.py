@@ -1,0 +1,93 @@
+"""The `testbed` command: run a scenario, or list what there is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tana.types.errors import TanaError
+from testbed.verdict import Outcome
+
+app = typer.Typer(
+    help="Bring up a cluster, break it on purpose, and prove that it converged.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+SCENARIOS = Path("scenarios")
+
+
+@app.command()
+def run(
+    scenario: Annotated[Path, typer.Argument(help="The scenario's TOML file.")] = SCENARIOS / "converge.toml",
+    *,
+    backend: Annotated[str, typer.Option(help="processes or simulation")] = "processes",
+    seed: Annotated[int, typer.Option(help="Decides keys, workload and, in simulation, everything.")] = 1,
+    runs_dir: Annotated[Path, typer.Option(help="Where the run's folder is made.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print summary.json and nothing else.")] = False,
+    keep: Annotated[bool, typer.Option(help="Keep the nodes' data folders, also when all is proven.")] = False,
+) -> None:
+    """Run a scenario. Exit code: 0 proven, 1 violated, 2 could not tell, 130 interrupted."""
+    from testbed.runner.report import format_verdicts
+    from testbed.runner.run import Options
+    from testbed.runner.run import run as run_scenario
+
+    options = Options(scenario, backend, seed, runs_dir, keep_data=keep, is_silent=as_json)
+    try:
+        result = run_scenario(options)
+    except TanaError as error:
+        typer.echo(f"could not tell: {error}", err=True)
+        raise typer.Exit(Outcome.COULD_NOT_TELL.exit_code) from None
+    if as_json:
+        typer.echo(json.dumps(result.summary, ensure_ascii=False, default=list))
+    else:
+        lines = format_verdicts(result.verdicts, result.outcome, result.folder, result.summary["command"])
+        typer.echo("\n".join(lines))
+    raise typer.Exit(result.exit_code)
+
+
+@app.command("list")
+def list_parts(
+    scenarios: Annotated[Path, typer.Option(help="The folder of the scenarios.")] = SCENARIOS,
+) -> None:
+    """List scenarios, backends, faults and checkers, each with what it says of itself."""
+    from testbed.checkers import CHECKERS
+    from testbed.faults import FAULTS
+    from testbed.runner.setup import BACKENDS
+
+    _print_section("scenarios", [_describe_scenario(path) for path in sorted(scenarios.glob("*.toml"))])
+    _print_section("backends", list(BACKENDS.items()))
+    _print_section("faults", [(kind, _first_line(fault)) for kind, fault in sorted(FAULTS.items())])
+    _print_section("checkers", [(checker.name, _first_line(checker)) for checker in CHECKERS])
+
+
+def _describe_scenario(path: Path) -> tuple[str, str]:
+    from testbed.scenario import load_scenario
+
+    try:
+        return str(path), load_scenario(path).description
+    except TanaError as error:
+        return str(path), f"unusable: {error.message}"
+
+
+def _first_line(part: type) -> str:
+    """What a fault's or checker's file says in its first line, without the name in front."""
+    import importlib
+
+    words = (importlib.import_module(part.__module__).__doc__ or "").splitlines()[0]
+    return words.partition(": ")[2] or words
+
+
+def _print_section(title: str, rows: list[tuple[str, str]]) -> None:
+    width = max((len(name) for name, _ in rows), default=0)
+    typer.echo(title)
+    for name, words in rows:
+        typer.echo(f"  {name:<{width}}  {words}")
+
+
+def main() -> None:
+    """Entry point of the `testbed` command."""
+    app()

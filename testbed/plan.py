@@ -1,0 +1,96 @@
+"""The plan of a run: keys from the seed, ports, and what each moment of the fault timeline must do to the chain."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from tana.crypto.keys import KeyPair
+from testbed.faults import FAULTS
+from testbed.ports import Ports
+from testbed.scenario import Perturb, Scenario
+
+MUST, MUST_NOT = "must", "must_not"
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """One validator: its keys, its power, and the ports it listens on."""
+
+    node_id: str
+    key: KeyPair
+    service_keys: dict[str, KeyPair]
+    power: int
+    ports: Ports
+
+
+@dataclass(frozen=True)
+class FaultWindow:
+    """One fault of the timeline, and whether the chain must or must not progress while it is on."""
+
+    step: int
+    fault: str
+    node: str
+    progress: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is decided before something starts."""
+
+    scenario: Scenario
+    seed: int
+    sovereign: KeyPair
+    outsider: KeyPair
+    """Registers, is never approved, and signs the forged approvals."""
+    nodes: tuple[NodePlan, ...]
+    mesh_port: int
+    timeline: tuple[FaultWindow, ...]
+
+    @property
+    def node_ids(self) -> tuple[str, ...]:
+        return tuple(node.node_id for node in self.nodes)
+
+    def get_node(self, node_id: str) -> NodePlan:
+        return next(node for node in self.nodes if node.node_id == node_id)
+
+
+def make_plan(scenario: Scenario, seed: int, mesh_port: int, node_ports: Sequence[Ports]) -> Plan:
+    """The plan of a scenario: the same scenario and seed give the same keys."""
+    powers = scenario.get_powers()
+    nodes = tuple(
+        NodePlan(
+            node_id,
+            make_key(seed, f"node/{node_id}"),
+            {service: make_key(seed, f"{service}/{node_id}") for service in ("ledger", "t4", "consensus")},
+            power,
+            ports,
+        )
+        for node_id, power, ports in zip(scenario.node_ids, powers, node_ports, strict=True)
+    )
+    timeline = []
+    for index, step in enumerate(scenario.steps):
+        if isinstance(step, Perturb):
+            broken = {step.node} if FAULTS[step.fault].removes_power else set()
+            progress, why = compute_expectation(dict(zip(scenario.node_ids, powers, strict=True)), broken)
+            timeline.append(FaultWindow(index, step.fault, step.node, progress, why))
+    return Plan(
+        scenario, seed, make_key(seed, "sovereign"), make_key(seed, "outsider"), nodes, mesh_port, tuple(timeline)
+    )
+
+
+def make_key(seed: int, label: str) -> KeyPair:
+    """A key pair that only the seed and the label decide. For testbeds: such a key protects nothing."""
+    return KeyPair.from_seed(hashlib.sha256(f"tana/testbed/{seed}/{label}".encode()).digest())
+
+
+def compute_expectation(powers: dict[str, int], broken: Collection[str]) -> tuple[str, str]:
+    """Whether the chain must or must not progress while `broken` nodes cannot vote, and why in words."""
+    total = sum(powers.values())
+    left = sum(power for node, power in powers.items() if node not in broken)
+    relation = f"power {left} of {total} is left"
+    if 3 * left > 2 * total:
+        return MUST, f"{relation}, more than two thirds"
+    return MUST_NOT, f"{relation}, not more than two thirds"

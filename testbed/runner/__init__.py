@@ -1,0 +1,1 @@
+"""The stages of a run, one file each: setup, start, load, perturb, settle, check, report, cleanup."""

@@ -1,0 +1,25 @@
+"""check: every checker's verdict, and the one of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from testbed.checkers.base import Checker
+from testbed.verdict import Outcome, Verdict
+
+
+def check(checkers: Sequence[Checker], ended: Verdict | None) -> list[Verdict]:
+    """The verdicts of a run, what ended it early first, then violations, then the rest in the checkers' order."""
+    verdicts = [checker.finish(is_complete=ended is None) for checker in checkers]
+    if ended is None:
+        return _sort(verdicts)
+    kept = [verdict for verdict in verdicts if verdict.check != ended.check]
+    own = next((verdict for verdict in verdicts if verdict.check == ended.check), None)
+    if own is not None and own.outcome is Outcome.VIOLATED:
+        ended = own
+    return [ended, *_sort(kept)]
+
+
+def _sort(verdicts: list[Verdict]) -> list[Verdict]:
+    rank = {Outcome.VIOLATED: 0, Outcome.COULD_NOT_TELL: 1, Outcome.PROVEN: 2, Outcome.NOT_ASKED: 3}
+    return sorted(verdicts, key=lambda verdict: rank[verdict.outcome])

@@ -1,0 +1,206 @@
+"""A whole run: setup, the scenario's steps, check, cleanup, report."""
+
+from __future__ import annotations
+
+import datetime
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tana.types.errors import TanaError
+from testbed.checkers import make_checkers
+from testbed.cluster import Cluster
+from testbed.history import History
+from testbed.plan import Plan
+from testbed.runner.check import check
+from testbed.runner.cleanup import cleanup
+from testbed.runner.load import load
+from testbed.runner.perturb import perturb
+from testbed.runner.report import make_summary, write_report
+from testbed.runner.settle import converge, heartbeats, progress
+from testbed.runner.setup import link_latest, make_run_folder, setup
+from testbed.runner.start import approve, make_genesis, refuse_forged_approval, refuse_unapproved, register, start
+from testbed.scenario import Converge, Load, Perturb, Step, describe_step, get_step_name, load_scenario
+from testbed.screen import Screen, make_screen
+from testbed.verdict import Outcome, RunEnded, Verdict, judge
+from testbed.workload import Workload
+
+EXIT_INTERRUPTED = 130
+SIMPLE_STEPS: dict[str, Callable[[Cluster, Any], None]] = {
+    "start": start,
+    "register": register,
+    "refuse_unapproved": refuse_unapproved,
+    "refuse_forged_approval": refuse_forged_approval,
+    "approve": approve,
+    "genesis": make_genesis,
+    "progress": progress,
+    "heartbeats": heartbeats,
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asks for."""
+
+    scenario_path: Path
+    backend: str
+    seed: int = 1
+    runs_dir: Path = Path("runs")
+    keep_data: bool = False
+    is_silent: bool = False
+
+
+@dataclass
+class Result:
+    """A finished run."""
+
+    outcome: Outcome
+    verdicts: list[Verdict]
+    summary: dict[str, Any]
+    folder: Path
+    is_interrupted: bool = False
+    steps: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_INTERRUPTED if self.is_interrupted else self.outcome.exit_code
+
+
+def run(options: Options) -> Result:
+    """Run a scenario. Raises `TanaError` where it could not even begin; every other end is in the result."""
+    scenario = load_scenario(options.scenario_path)
+    begun = datetime.datetime.now(datetime.UTC)
+    clock = time.monotonic()
+    folder = make_run_folder(options.runs_dir, scenario.name, begun)
+    plan, backend = setup(scenario, options.backend, options.seed, folder)
+    link_latest(folder)
+    title = f"{scenario.name} on {options.backend}, {scenario.validators} validators, seed {options.seed}"
+    screen = make_screen(title, is_silent=options.is_silent)
+    cluster = Cluster(plan, backend, make_checkers(), History(folder / "history.jsonl"), screen)
+    steps: list[dict[str, Any]] = []
+    ended, is_interrupted = None, False
+    with interruptible():
+        try:
+            run_steps(cluster, screen, steps)
+        except RunEnded as end:
+            ended = end.verdict
+        except KeyboardInterrupt:
+            is_interrupted = True
+            ended = Verdict("run", Outcome.COULD_NOT_TELL, "interrupted")
+        except TanaError as error:
+            ended = Verdict("run", Outcome.COULD_NOT_TELL, str(error))
+        except Exception as error:
+            (folder / "logs" / "testbed.log").write_text(traceback.format_exc(), "utf-8")
+            ended = Verdict(
+                "run", Outcome.COULD_NOT_TELL, f"the testbed itself failed: {error!r}, see logs/testbed.log"
+            )
+    verdicts = check(cluster.checkers, ended)
+    outcome = judge(verdicts)
+    with uninterruptible():
+        cleanup(cluster, folder, keep_data=options.keep_data or outcome is Outcome.VIOLATED)
+        facts = {
+            "scenario": scenario.name,
+            "description": scenario.description,
+            "backend": options.backend,
+            "validators": scenario.validators,
+            "powers": list(scenario.get_powers()),
+            "seed": options.seed,
+            "command": describe_command(options),
+            "begun": begun.isoformat(timespec="milliseconds"),
+            "duration_ms": round((time.monotonic() - clock) * 1000),
+            "steps": steps,
+            "timeline": [
+                {"fault": item.fault, "node": item.node, "progress": item.progress, "why": item.why}
+                for item in plan.timeline
+            ],
+            "history": {"events": cluster.history.count, "sha256": cluster.history.compute_hash()},
+        }
+        summary = make_summary(cluster, verdicts, outcome, facts)
+        write_report(folder, summary, verdicts)
+    return Result(outcome, verdicts, summary, folder, is_interrupted, steps)
+
+
+def run_steps(cluster: Cluster, screen: Screen, steps: list[dict[str, Any]]) -> None:
+    """The scenario's steps, one after the other."""
+    record_run(cluster, cluster.plan)
+    scenario = cluster.plan.scenario
+    workload: Workload | None = None
+    for index, step in enumerate(scenario.steps):
+        words = describe_step(step)
+        screen.begin_step(words, index + 1, len(scenario.steps))
+        cluster.record("step", name=words, phase="begun")
+        clock, cluster_ms = time.monotonic(), cluster.backend.now_ms()
+        steps.append({"step": words, "is_done": False})
+        workload = run_step(cluster, index, step, workload)
+        cluster.record("step", name=words, phase="done")
+        duration_ms = round((time.monotonic() - clock) * 1000)
+        steps[-1] |= {"is_done": True, "wall_ms": duration_ms, "cluster_ms": cluster.backend.now_ms() - cluster_ms}
+        screen.end_step(words, steps[-1]["cluster_ms"])
+
+
+def run_step(cluster: Cluster, index: int, step: Step, workload: Workload | None) -> Workload | None:
+    if isinstance(step, Load):
+        return load(cluster, step)
+    if isinstance(step, Perturb):
+        window = next(window for window in cluster.plan.timeline if window.step == index)
+        perturb(cluster, step, window)
+    elif isinstance(step, Converge):
+        converge(cluster, step, workload)
+    else:
+        SIMPLE_STEPS[get_step_name(step)](cluster, step)
+    return workload
+
+
+def record_run(cluster: Cluster, plan: Plan) -> None:
+    cluster.record(
+        "run",
+        scenario=plan.scenario.name,
+        seed=plan.seed,
+        steps=[get_step_name(step) for step in plan.scenario.steps],
+        sovereign=plan.sovereign.public_text,
+        validators=[
+            {"node_id": node.node_id, "public_key": node.key.public_text, "power": node.power} for node in plan.nodes
+        ],
+    )
+
+
+def describe_command(options: Options) -> str:
+    """The command that runs this again."""
+    return f"testbed run {options.scenario_path} --backend {options.backend} --seed {options.seed}"
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """While it lasts, being asked to end (SIGTERM, SIGHUP) is the same as Ctrl-C."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    with _signals(interrupt, (signal.SIGTERM, signal.SIGHUP)):
+        yield
+
+
+@contextmanager
+def uninterruptible() -> Iterator[None]:
+    """While it lasts, Ctrl-C is ignored: cleaning up takes a moment and must not be left half done."""
+    with _signals(signal.SIG_IGN, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)):
+        yield
+
+
+@contextmanager
+def _signals(handler: Any, numbers: tuple[signal.Signals, ...]) -> Iterator[None]:
+    try:
+        before = [(number, signal.signal(number, handler)) for number in numbers]
+    except ValueError:
+        # Not the main thread (a test, a notebook): signals are not ours to handle.
+        before = []
+    try:
+        yield
+    finally:
+        for number, old in before:
+            signal.signal(number, old)

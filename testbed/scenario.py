@@ -1,0 +1,258 @@
+"""Scenarios: what a run does, as data in a TOML file, checked wholly before anything starts.
+
+A scenario states how many validators there are, its timings, and the steps in their order. What a fault must do
+to the chain is not written in it: the plan derives that from quorum arithmetic.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from tana.types.errors import SettingsError
+from testbed.faults import FAULTS
+
+Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=600_000)]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?\Z")]
+
+
+class _Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="do"):
+    timeout_ms: Milliseconds = 30_000
+    """How long the step waits for any one thing, in the cluster's time."""
+
+
+class Start(_Step, tag="start", frozen=True, forbid_unknown_fields=True):
+    """Start the mesh, then every validator, and wait until each answers."""
+
+
+class Register(_Step, tag="register", frozen=True, forbid_unknown_fields=True):
+    """Wait until the mesh lists every validator as pending."""
+
+
+class RefuseUnapproved(_Step, tag="refuse_unapproved", frozen=True, forbid_unknown_fields=True):
+    """Show that a node which nobody approved gets nothing: no topology, no heartbeat, no chain."""
+
+
+class RefuseForgedApproval(_Step, tag="refuse_forged_approval", frozen=True, forbid_unknown_fields=True):
+    """Show that approvals not signed by the sovereign are refused and change nothing."""
+
+
+class Approve(_Step, tag="approve", frozen=True, forbid_unknown_fields=True):
+    """The sovereign approves every validator; wait until the mesh lists them as active."""
+
+
+class MakeGenesis(_Step, tag="genesis", frozen=True, forbid_unknown_fields=True):
+    """The sovereign signs the genesis of the approved validators and puts it on the mesh."""
+
+
+class Progress(_Step, tag="progress", frozen=True, forbid_unknown_fields=True):
+    """Wait until every running validator answers `heights` more blocks than now."""
+
+    heights: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1
+
+
+class Load(_Step, tag="load", frozen=True, forbid_unknown_fields=True):
+    """Send signed transactions to all validators, some of them twice, and wait until each is final everywhere."""
+
+    users: Annotated[int, msgspec.Meta(ge=2, le=1_000)] = 10
+    transfers: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 200
+    retries: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 0
+
+
+class Heartbeats(_Step, tag="heartbeats", frozen=True, forbid_unknown_fields=True):
+    """Wait until every validator is active on the mesh through a heartbeat sent since its approval."""
+
+
+class Perturb(_Step, tag="perturb", frozen=True, forbid_unknown_fields=True):
+    """Apply a fault, show what it must do to the chain, undo it, and wait until the cluster is whole again."""
+
+    fault: str = ""
+    node: str = ""
+    heights: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 2
+    """Where the chain must go on: blocks wanted while the fault is on, and again after it."""
+
+
+class Converge(_Step, tag="converge", frozen=True, forbid_unknown_fields=True):
+    """Pin a height and compare what every validator answers there."""
+
+
+Step = (
+    Start
+    | Register
+    | RefuseUnapproved
+    | RefuseForgedApproval
+    | Approve
+    | MakeGenesis
+    | Progress
+    | Load
+    | Heartbeats
+    | Perturb
+    | Converge
+)
+
+
+class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Settings that every node of the run gets."""
+
+    heartbeat_interval_ms: Milliseconds = 1_000
+    offline_after_ms: Milliseconds = 4_000
+    empty_block_interval_ms: Milliseconds = 300
+
+
+class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One scenario file. Every scenario states its number of validators."""
+
+    name: Name
+    description: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    validators: Annotated[int, msgspec.Meta(ge=1, le=32)]
+    steps: Annotated[tuple[Step, ...], msgspec.Meta(min_length=1, max_length=200)]
+    powers: tuple[Annotated[int, msgspec.Meta(ge=1, le=1_000_000)], ...] = ()
+    """Voting powers in the order of the validators; empty: 1 each."""
+    timing: Timing = msgspec.field(default_factory=Timing)
+
+    @property
+    def node_ids(self) -> tuple[str, ...]:
+        return tuple(f"validator-{number}" for number in range(1, self.validators + 1))
+
+    def get_powers(self) -> tuple[int, ...]:
+        return self.powers or (1,) * self.validators
+
+
+def describe_step(step: Step) -> str:
+    """A step in a few words, for people: `perturb kill validator-3`."""
+    words = [get_step_name(step).replace("_", " ")]
+    if isinstance(step, Perturb):
+        words += [step.fault, step.node]
+    return " ".join(words)
+
+
+def get_step_name(step: Step) -> str:
+    tag = step.__struct_config__.tag
+    assert isinstance(tag, str)
+    return tag
+
+
+def load_scenario(path: Path) -> Scenario:
+    """A scenario from its file. Raises `SettingsError` that names the file, the line and the field."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"{path}: the scenario cannot be read: {getattr(error, 'strerror', None) or error}",
+            remedy="`testbed list` names the scenarios",
+        ) from None
+    return parse_scenario(text, str(path))
+
+
+def parse_scenario(text: str, file: str) -> Scenario:
+    """A scenario from TOML text; `file` is its name in errors. Raises `SettingsError`."""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file}: not TOML: {error}", remedy="correct that line") from None
+    try:
+        scenario = msgspec.convert(values, Scenario)
+    except msgspec.ValidationError as error:
+        raise _explain(text, file, values, str(error)) from None
+    _check_meaning(scenario, text, file)
+    return scenario
+
+
+def _check_meaning(scenario: Scenario, text: str, file: str) -> None:
+    def refuse(path: tuple[str | int, ...], message: str, remedy: str) -> SettingsError:
+        return SettingsError(f"{file}:{_find_line(text, path)}: {message}", remedy=remedy, field=_name(path))
+
+    if scenario.powers and len(scenario.powers) != scenario.validators:
+        raise refuse(
+            ("powers",),
+            f"powers has {len(scenario.powers)} values for {scenario.validators} validators",
+            "give one for each, or leave it out for 1 each",
+        )
+    if scenario.timing.offline_after_ms <= scenario.timing.heartbeat_interval_ms:
+        raise refuse(
+            ("timing", "offline_after_ms"),
+            "timing.offline_after_ms must be longer than timing.heartbeat_interval_ms",
+            "or every node is offline between two heartbeats",
+        )
+    if not isinstance(scenario.steps[0], Start):
+        raise refuse(("steps", 0, "do"), 'the first step must be do = "start"', "nothing runs before it")
+    for index, step in enumerate(scenario.steps):
+        if index and isinstance(step, Start):
+            raise refuse(("steps", index, "do"), f"steps[{index}] starts the cluster again", "start comes once")
+        if not isinstance(step, Perturb):
+            continue
+        if step.fault not in FAULTS:
+            raise refuse(
+                ("steps", index, "fault"),
+                f"steps[{index}].fault {step.fault!r} is not a fault",
+                f"use one of {', '.join(sorted(FAULTS))}",
+            )
+        if step.node not in scenario.node_ids:
+            raise refuse(
+                ("steps", index, "node"),
+                f"steps[{index}].node {step.node!r} is not a validator of this scenario",
+                f"use one of {', '.join(scenario.node_ids)}",
+            )
+
+
+_PATH = re.compile(r" - at `\$(.*)`$")
+_UNKNOWN = re.compile(r"unknown field `([^`]*)`")
+_MISSING = re.compile(r"missing required field `([^`]*)`")
+
+
+def _explain(text: str, file: str, values: dict[str, Any], message: str) -> SettingsError:
+    """msgspec's message turned into one that names line and field."""
+    found = _PATH.search(message)
+    trail = found.group(1) if found else ""
+    path: tuple[str | int, ...] = tuple(
+        int(index) if index else name for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", trail)
+    )
+    reason = message[: found.start()] if found else message
+    if unknown := _UNKNOWN.search(reason):
+        path = (*path, unknown.group(1))
+        return SettingsError(
+            f"{file}:{_find_line(text, path)}: {_name(path)} is not a field that scenarios have",
+            remedy="remove it or correct its spelling",
+            field=_name(path),
+        )
+    if missing := _MISSING.search(reason):
+        name = _name((*path, missing.group(1)))
+        return SettingsError(
+            f"{file}:{_find_line(text, path)}: {name} is missing", remedy=f"give {name} a value", field=name
+        )
+    return SettingsError(
+        f"{file}:{_find_line(text, path)}: {_name(path)}: {reason}", remedy="correct the value", field=_name(path)
+    )
+
+
+def _name(path: tuple[str | int, ...]) -> str:
+    name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return name.lstrip(".") or "the scenario"
+
+
+def _find_line(text: str, path: tuple[str | int, ...]) -> int:
+    """The line (from 1) where a field stands, or that of its nearest parent."""
+    table, index = "", -1
+    keys = [part for part in path if isinstance(part, str)]
+    wanted_table = keys[0] if len(keys) > 1 or any(isinstance(part, int) for part in path) else ""
+    wanted_index = next((part for part in path if isinstance(part, int)), -1)
+    best = 1
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[\[?\s*([\w.-]+)\s*\]\]?", line):
+            array = line.lstrip().startswith("[[")
+            index = index + 1 if array and header.group(1) == table else (0 if array else -1)
+            table = header.group(1)
+            if (not wanted_table and keys and table == keys[0]) or (table == wanted_table and index == wanted_index):
+                best = number
+        elif (
+            keys
+            and table == wanted_table
+            and index == wanted_index
+            and re.match(rf"\s*{re.escape(keys[-1])}\s*=", line)
+        ):
+            return number
+    return best

@@ -1,0 +1,94 @@
+"""The `testbed` command: what it lists, and what its exit codes mean."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from testbed.backends import simulation
+from testbed.checkers import CHECKERS
+from testbed.cli import app
+from testbed.faults import FAULTS
+from tests.testbed.forging import CONVERGE
+from tests.testbed.test_planted import NoHeartbeat, plant
+
+SIMULATION = ["--backend", "simulation"]
+
+
+def invoke(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, list(arguments))
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_list_names_everything() -> None:
+    code, out, _ = invoke("list", "--scenarios", str(CONVERGE.parent))
+    assert code == 0
+    for name in ("converge.toml", "processes", "simulation", *FAULTS, *(checker.name for checker in CHECKERS)):
+        assert name in out
+
+
+def test_list_names_an_unusable_scenario(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text("oops", "utf-8")
+    _, out, _ = invoke("list", "--scenarios", str(tmp_path))
+    assert "unusable" in out
+
+
+def test_proven_exits_0(tmp_path: Path) -> None:
+    code, out, _ = invoke("run", str(CONVERGE), *SIMULATION, "--runs-dir", str(tmp_path))
+    assert code == 0
+    assert out.splitlines()[0].startswith("[ 1/12] start")
+    assert out.splitlines()[-1].startswith("proven: ")
+
+
+def test_json_is_the_summary_and_nothing_else(tmp_path: Path) -> None:
+    code, out, _ = invoke("run", str(CONVERGE), *SIMULATION, "--runs-dir", str(tmp_path), "--json")
+    assert code == 0
+    summary = json.loads(out)
+    assert summary == json.loads((tmp_path / "latest" / "summary.json").read_text("utf-8"))
+
+
+def test_violated_exits_1_and_the_first_line_of_the_end_names_the_cause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch, "validator-2", NoHeartbeat)
+    code, out, _ = invoke("run", str(CONVERGE), *SIMULATION, "--runs-dir", str(tmp_path), "--seed", "4")
+    assert code == 1
+    lines = [line for line in out.splitlines() if not line.startswith("[")]
+    assert lines[0].startswith("VIOLATED heartbeats: validator-2 has sent no heartbeat since approval")
+    assert lines[-1] == f"again: testbed run {CONVERGE} --backend simulation --seed 4"
+
+
+def test_invalid_scenario_exits_2_before_anything_starts(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(CONVERGE.read_text("utf-8").replace("validators = 3", "validators = 3\nshape = 1"), "utf-8")
+    code, out, err = invoke("run", str(path), *SIMULATION, "--runs-dir", str(tmp_path / "runs"))
+    assert (code, out) == (2, "")
+    assert "bad.toml:5: shape is not a field that scenarios have" in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_invalid_backend_exits_2(tmp_path: Path) -> None:
+    code, _, err = invoke("run", str(CONVERGE), "--backend", "paper", "--runs-dir", str(tmp_path))
+    assert code == 2
+    assert "there is no backend 'paper' (use one of processes, simulation)" in err
+
+
+def test_invalid_runs_folder_exits_2(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", "utf-8")
+    code, _, err = invoke("run", str(CONVERGE), *SIMULATION, "--runs-dir", str(tmp_path / "file"))
+    assert code == 2
+    assert "cannot be written" in err
+
+
+def test_a_bug_of_the_testbed_exits_2_and_leaves_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(node: str, disk: object) -> None:
+        raise RuntimeError("a bug of the testbed")
+
+    monkeypatch.setattr(simulation, "make_hooks", fail)
+    code, out, _ = invoke("run", str(CONVERGE), *SIMULATION, "--runs-dir", str(tmp_path))
+    assert code == 2
+    assert "could not tell run: the testbed itself failed: RuntimeError('a bug of the testbed')" in out
+    assert "Traceback" in (tmp_path / "latest" / "logs" / "testbed.log").read_text("utf-8")

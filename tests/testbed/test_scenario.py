@@ -1,0 +1,121 @@
+"""Scenarios are checked wholly before anything starts; errors name file, line and field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tana.types.errors import SettingsError
+from testbed.scenario import Perturb, Start, describe_step, load_scenario, parse_scenario
+from tests.testbed.forging import CONVERGE
+
+HEAD = 'name = "small"\ndescription = "A small one."\nvalidators = 2\n'
+START = '\n[[steps]]\ndo = "start"\n'
+
+
+def refuse(text: str) -> SettingsError:
+    with pytest.raises(SettingsError) as caught:
+        parse_scenario(text, "small.toml")
+    assert caught.value.remedy, "an error says what to do next"
+    return caught.value
+
+
+def test_the_default_scenario() -> None:
+    scenario = load_scenario(CONVERGE)
+    assert scenario.validators == 3
+    assert scenario.get_powers() == (1, 1, 1)
+    assert scenario.node_ids == ("validator-1", "validator-2", "validator-3")
+    faults = [step.fault for step in scenario.steps if isinstance(step, Perturb)]
+    assert faults == ["heartbeat_stopped", "kill"]
+    assert describe_step(scenario.steps[-2]) == "perturb kill validator-3"
+
+
+def test_every_scenario_of_the_repository_is_usable() -> None:
+    for path in CONVERGE.parent.glob("*.toml"):
+        assert isinstance(load_scenario(path).steps[0], Start)
+
+
+def test_invalid_file_missing(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"none\.toml: the scenario cannot be read: No such file"):
+        load_scenario(tmp_path / "none.toml")
+
+
+def test_invalid_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_bytes(b"name = \xff")
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load_scenario(path)
+
+
+def test_invalid_toml() -> None:
+    assert "small.toml: not TOML" in refuse(HEAD + "oops").message
+    assert "at line 4" in refuse(HEAD + "oops = \n").message
+
+
+def test_invalid_unknown_field() -> None:
+    error = refuse(HEAD + "validatorz = 3\n" + START)
+    assert error.message == "small.toml:4: validatorz is not a field that scenarios have"
+    assert error.field == "validatorz"
+
+
+def test_invalid_unknown_field_of_a_step() -> None:
+    error = refuse(HEAD + START + '\n[[steps]]\ndo = "progress"\nheightz = 3\n')
+    assert error.message == "small.toml:10: steps[1].heightz is not a field that scenarios have"
+
+
+def test_invalid_unknown_field_of_a_table() -> None:
+    error = refuse(HEAD + "[timing]\nheartbeat_interval_ms = 100\nbeat = 3\n" + START)
+    assert error.message == "small.toml:6: timing.beat is not a field that scenarios have"
+
+
+def test_invalid_missing_validators() -> None:
+    error = refuse(HEAD.replace("validators = 2\n", "") + START)
+    assert "validators is missing" in error.message
+
+
+def test_invalid_wrong_type() -> None:
+    error = refuse(HEAD.replace("= 2", '= "two"') + START)
+    assert error.message.startswith("small.toml:3: validators: Expected `int`")
+
+
+def test_invalid_out_of_range() -> None:
+    error = refuse(HEAD + START + '[[steps]]\ndo = "load"\nusers = 1\n')
+    assert error.message.startswith("small.toml:9: steps[1].users: Expected `int` >= 2")
+
+
+def test_invalid_unknown_step() -> None:
+    error = refuse(HEAD + START + '[[steps]]\ndo = "dance"\n')
+    assert error.message.startswith("small.toml:8: steps[1].do: Invalid value 'dance'")
+
+
+def test_invalid_unknown_fault() -> None:
+    error = refuse(HEAD + START + '[[steps]]\ndo = "perturb"\nfault = "earthquake"\nnode = "validator-1"\n')
+    assert error.message == "small.toml:9: steps[1].fault 'earthquake' is not a fault"
+    assert "heartbeat_stopped, kill" in error.remedy
+
+
+def test_invalid_unknown_node() -> None:
+    error = refuse(HEAD + START + '[[steps]]\ndo = "perturb"\nfault = "kill"\nnode = "validator-3"\n')
+    assert error.message == "small.toml:10: steps[1].node 'validator-3' is not a validator of this scenario"
+
+
+def test_invalid_start_is_not_first() -> None:
+    assert "the first step must be" in refuse(HEAD + '[[steps]]\ndo = "approve"\n').message
+
+
+def test_invalid_started_twice() -> None:
+    assert "steps[1] starts the cluster again" in refuse(HEAD + START + START).message
+
+
+def test_invalid_powers_of_another_number() -> None:
+    assert refuse(HEAD + "powers = [1, 2, 3]\n" + START).message.startswith("small.toml:4: powers has 3 values for 2")
+
+
+def test_invalid_offline_before_the_next_heartbeat() -> None:
+    error = refuse(HEAD + "[timing]\noffline_after_ms = 500\n" + START)
+    assert error.message.startswith("small.toml:5: timing.offline_after_ms")
+
+
+def test_invalid_no_steps() -> None:
+    assert "steps" in refuse(HEAD + "steps = []\n").message

@@ -161,7 +161,7 @@ services:
 
   sovereign:
     <<: *one-shot
-    command: [tana, found%founded]
+    command: [tana, found-chain%founded]
     network_mode: service:mesh-anchor
     depends_on:
       mesh: {condition: service_started}

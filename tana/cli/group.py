@@ -37,6 +37,7 @@ COMMANDS = {
     "keys": "keys",
     "mesh": "mesh",
     "genesis": "genesis",
+    "found-chain": "found",
     "validator": "validator",
     "tx": "tx",
     "balance": "balance",

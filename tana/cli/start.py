@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from tana.cli.accounts import read_signing_key
-from tana.cli.genesis import APPROVED, build_genesis, list_approved
+from tana.cli.found import found_chain
 from tana.cli.joining import LOOPBACK, check_port_free, check_sign_state, join, locate, make_settings
 from tana.cli.options import DEFAULT_DATA, DataFolderOption, SovereignPublicKey, make_command, show_example
 from tana.cli.probes import STUCK, WORKING, probe_mesh, probe_validator
@@ -21,7 +21,6 @@ from tana.cli.sovereign import find_sovereign
 from tana.cli.supervisor import Interrupted, ServiceSpec, Supervisor
 from tana.client import keyfiles
 from tana.client.mesh import MeshClient
-from tana.client.registration import build_signed_genesis
 from tana.crypto.keys import KeyPair
 from tana.node.settings import ValidatorSettings
 from tana.types.errors import SettingsError
@@ -94,24 +93,12 @@ def run(plan: Plan, supervisor: Supervisor) -> None:
     join(settings)
     check_sign_state(settings)
     if plan.dev:
-        found_chain(settings.mesh_url, settings.node_id, keyfiles.read_sovereign_key())
+        with MeshClient(settings.mesh_url) as mesh:
+            found_chain(mesh, [settings.node_id], keyfiles.read_sovereign_key(), say)
     supervisor.check_interrupted()
     supervisor.launch(make_validator_spec(plan))
     say("tana", f"ready; the ledger is at {get_url(settings, 'ledger')}")
     supervisor.run()
-
-
-def found_chain(mesh_url: str, node_id: str, sovereign: KeyPair) -> None:
-    """The sovereign's part, as far as it is not done: approve the node, write the genesis with every approved node."""
-    with MeshClient(mesh_url) as mesh:
-        if mesh.get_node(node_id).status not in APPROVED:
-            mesh.approve(node_id, sovereign)
-            say(node_id, "approved")
-        if mesh.get_genesis() is None:
-            genesis = build_genesis(list_approved(mesh), sovereign.public_text)
-            signed = build_signed_genesis(sovereign, genesis)
-            mesh.put_genesis(signed)
-            say("genesis", f"written; chain {signed.chain_id.hex()[:16]}…")
 
 
 def check_ports(plan: Plan) -> None:

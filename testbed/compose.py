@@ -81,6 +81,8 @@ x-sidecar-environment: &sidecar-environment
   TS_NO_LOGS_NO_SUPPORT: "true"
   TS_DISABLE_PORTMAPPER: "1"
   TS_PANIC_IF_HIT_MAIN_CONTROL: "1"
+  # The control server answers on its HTTPS port only. Refused on port 80, a sidecar would ask the internet for its name.
+  TS_FORCE_NOISE_443: "1"
   SSL_CERT_FILE: /bootstrap/ca.crt
 
 x-service: &service
@@ -136,8 +138,8 @@ services:
       args:
         <<: *build-arguments
         HEADSCALE_IMAGE: ${HEADSCALE_IMAGE:-headscale/headscale:0.29.2}
-    command: [make-auth-key]
-    network_mode: none
+    command: [make-auth-key, headscale, "8443"]
+    networks: [underlay]
     depends_on:
       headscale: {condition: service_started}
     volumes:
@@ -327,6 +329,7 @@ x-own-environment: &own-environment
   TS_AUTHKEY: ${TS_AUTHKEY:?set TS_AUTHKEY to a reusable auth key of your tailnet}
   TS_EXTRA_ARGS: ${TS_EXTRA_ARGS:-}
   TS_PANIC_IF_HIT_MAIN_CONTROL: ""
+  TS_FORCE_NOISE_443: ""
   SSL_CERT_FILE: ""
 
 services:

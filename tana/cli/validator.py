@@ -39,6 +39,15 @@ def run(
     config_dir: Annotated[Path | None, typer.Option(help="The folder of key files. [TANA_CONFIG_DIR]")] = None,
     content_dir: Annotated[Path | None, typer.Option(help="The folder of t4's content. [CONTENT_DIR]")] = None,
     listen_host: Annotated[str | None, typer.Option(help="The address to listen on. [TANA_LISTEN_HOST]")] = None,
+    peer_host: Annotated[
+        str | None, typer.Option(help="Where peers and t4 listen; default the same. [TANA_PEER_HOST]")
+    ] = None,
+    tailscale_socket: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Tailscale's socket: names and addresses are its own. [TANA_TAILSCALE_SOCKET]"
+        ),
+    ] = None,
     hostname: Annotated[str | None, typer.Option(help="The name others reach it by. [TANA_HOSTNAME]")] = None,
     ip: Annotated[str | None, typer.Option(help="The address others reach it at. [TANA_IP]")] = None,
     port_offset: Annotated[int | None, typer.Option(help="Added to each port. [TANA_PORT_OFFSET]")] = None,

@@ -23,7 +23,7 @@ from tana.node.api import NodeApi
 from tana.node.submission import to_answer
 from tana.node.waiting import CommitWaiters, Outcome
 from tana.types import canonical
-from tana.types.errors import InvalidInput, SettingsError, TanaError, TooLarge
+from tana.types.errors import Forbidden, InvalidInput, SettingsError, TanaError, TooLarge
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 DEFAULT_WAIT_MS = 30_000
@@ -42,13 +42,21 @@ SURFACES = {
 
 
 class NodeApp:
-    """The ASGI application of one listener. `waiters` is None until the node has a chain."""
+    """The ASGI application of one listener. `waiters` is None until the node has a chain; `is_welcome` says which
+    addresses are answered, None: all."""
 
-    def __init__(self, surface: str, api: NodeApi, render_metrics: Callable[[], bytes] | None = None) -> None:
+    def __init__(
+        self,
+        surface: str,
+        api: NodeApi,
+        render_metrics: Callable[[], bytes] | None = None,
+        is_welcome: Callable[[str], bool] | None = None,
+    ) -> None:
         self.waiters: CommitWaiters | None = None
         self._surface = SURFACES[surface]
         self._api = api
         self._render_metrics = render_metrics
+        self._is_welcome = is_welcome
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == "http", "uvicorn is told to serve nothing else"
@@ -65,6 +73,12 @@ class NodeApp:
         await response(scope, receive, send)
 
     async def _respond(self, request: Request) -> Response:
+        if self._is_welcome is not None and (request.client is None or not self._is_welcome(request.client.host)):
+            raise Forbidden(
+                "this port answers on the tailnet and to its own host only",
+                remedy="ask from another node of the tailnet",
+                code="not_on_tailnet",
+            )
         path: str = request.scope["path"]
         first = path.split("/", 2)[1] if "/" in path else ""
         if first not in self._surface:

@@ -37,6 +37,7 @@ from tana.node.metrics import Gauges, Metrics
 from tana.node.peers import PeerBook
 from tana.node.settings import ValidatorSettings
 from tana.node.store import ChainStore
+from tana.node.tailnet import join_tailnet, make_doorkeeper, read_gateway
 from tana.t4.app import create_t4_app
 from tana.t4.store import ContentStore
 from tana.types.errors import StorageError
@@ -62,6 +63,8 @@ async def run_validator(
     data = DataFolder(settings.data_path)
     data.open()
     try:
+        if settings.tailscale_socket:
+            settings = await join_tailnet(settings)
         identity = prepare_node(data.root, settings.node_id, settings.config_path)
         async with contextlib.AsyncExitStack() as stack:
             node = _Node(settings, hooks, data, identity, stack)
@@ -106,7 +109,9 @@ class _Node:
         self._info = NodeInfo(identity.node_id, identity.key.public_key)
         self._api = NodeApi(self._info)
         self._metrics = Metrics(self._read_gauges)
-        self._ledger_app = NodeApp("ledger", self._api)
+        is_welcome = make_doorkeeper(read_gateway()) if settings.tailscale_socket else None
+        self._ledger_app = NodeApp("ledger", self._api, is_welcome=is_welcome)
+        self._status_app = NodeApp("status", self._api, self._metrics.render, is_welcome=is_welcome)
         self._service_keys = KeyRegistry(data.service_keys_path)
         self._book = PeerBook(data.peers_path)
 
@@ -116,13 +121,14 @@ class _Node:
         """Bind all four ports, then answer on them. Raises `SettingsError` naming a port that cannot be had."""
         content = ContentStore(self._content_path)
         sockets = {}
+        hosts = self._settings.get_hosts()
         for name, port in self._settings.get_ports().items():
-            sockets[name] = open_listener(name, self._settings.listen_host, port)
+            sockets[name] = open_listener(name, hosts[name], port)
             self._stack.callback(sockets[name].close)
         self._ports = {name: listener.getsockname()[1] for name, listener in sockets.items()}
         apps: dict[str, Any] = {
             "ledger": self._ledger_app,
-            "status": NodeApp("status", self._api, self._metrics.render),
+            "status": self._status_app,
             "t4": create_t4_app(content, self._service_keys, self._hooks.now_ms),
         }
         self._listeners = [HttpListener(app, sockets[name]) for name, app in apps.items()]

@@ -23,6 +23,8 @@ ENVIRONMENT = {
     "config_dir": "TANA_CONFIG_DIR",
     "content_dir": "CONTENT_DIR",
     "listen_host": "TANA_LISTEN_HOST",
+    "peer_host": "TANA_PEER_HOST",
+    "tailscale_socket": "TANA_TAILSCALE_SOCKET",
     "hostname": "TANA_HOSTNAME",
     "ip": "TANA_IP",
     "port_offset": "TANA_PORT_OFFSET",
@@ -47,7 +49,9 @@ ENVIRONMENT = {
 class ValidatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How one validator runs. Make it with `load_settings`; fields are checked there.
 
-    A port of 0 lets the system choose (tests do). `empty_block_interval_ms` 0 means no empty blocks.
+    A port of 0 lets the system choose (tests do). `empty_block_interval_ms` 0 means no empty blocks. `peer_host`, where
+    peers and t4 listen, is `listen_host` unless given. With `tailscale_socket` the daemon there says every host and
+    address, and `mesh_url` names a node of its tailnet.
     """
 
     node_id: NodeId
@@ -57,6 +61,8 @@ class ValidatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     config_dir: str = ""
     content_dir: str = ""
     listen_host: str = "127.0.0.1"
+    peer_host: str = ""
+    tailscale_socket: str = ""
     hostname: str = "localhost"
     ip: str = "127.0.0.1"
     port_offset: Annotated[int, msgspec.Meta(ge=0, le=56_000)] = 0
@@ -89,6 +95,11 @@ class ValidatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     def config_path(self) -> Path | None:
         """The folder of key files; None for the usual one."""
         return Path(self.config_dir).expanduser() if self.config_dir else None
+
+    def get_hosts(self) -> dict[str, str]:
+        """The address each listener binds to: `ledger`, `t4`, `peer`, `status`."""
+        peer_host = self.peer_host or self.listen_host
+        return {"ledger": self.listen_host, "t4": peer_host, "peer": peer_host, "status": self.listen_host}
 
     def get_ports(self) -> dict[str, int]:
         """The port of each listener, offset included: `ledger`, `t4`, `peer`, `status`."""

@@ -1,0 +1,92 @@
+"""A validator's place on its tailnet, taken from the Tailscale daemon beside it before anything listens.
+
+Peers and t4 listen on the address of the tailnet only. The ledger, the status port and the mesh are also for tools on the
+host, which come through the bridge: from there only its gateway, which is the host, is let in.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import msgspec
+import structlog
+
+from tana.node.settings import ValidatorSettings
+from tana.node.tailscale import TailnetNode, TailnetStatus, Tailscale
+from tana.types.errors import SettingsError
+
+TAILNET = ipaddress.ip_network("100.64.0.0/10")
+EVERYWHERE = "0.0.0.0"
+_ROUTES = Path("/proc/net/route")
+
+_log = structlog.get_logger()
+
+
+async def join_tailnet(settings: ValidatorSettings) -> ValidatorSettings:
+    """The settings with this node's name and addresses on the tailnet, and the mesh's address there.
+
+    Waits until the daemon is running and knows the mesh. Raises `Unavailable` or `SettingsError` with the remedy.
+    """
+
+    def say(words: str) -> None:
+        _log.info("waiting_for_tailnet", reason=words)
+
+    async with Tailscale(settings.tailscale_socket) as tailscale:
+        status = await tailscale.wait_running(on_waiting=say)
+        node = get_own_node(status)
+        url = httpx.URL(settings.mesh_url)
+        if not is_address(url.host):
+            mesh = await tailscale.wait_peer(url.host.partition(".")[0], on_waiting=say)
+            url = url.copy_with(host=mesh.ip)
+    _log.info("on_tailnet", hostname=node.dns_name, ip=node.ip, mesh=str(url))
+    return msgspec.structs.replace(
+        settings,
+        hostname=node.dns_name.rstrip("."),
+        ip=node.ip,
+        mesh_url=str(url),
+        listen_host=EVERYWHERE,
+        peer_host=node.ip,
+    )
+
+
+def get_own_node(status: TailnetStatus) -> TailnetNode:
+    """This node, which must use the kernel's network. Raises `SettingsError`."""
+    assert status.self_node is not None, "a running daemon knows its node"
+    if not status.is_tun:
+        raise SettingsError(
+            "Tailscale runs in userspace mode: nothing of this node would travel the tailnet",
+            remedy="give the sidecar /dev/net/tun, NET_ADMIN and TS_USERSPACE=false",
+            code="no_tun",
+        )
+    return status.self_node
+
+
+def is_address(host: str) -> bool:
+    """Whether a host is an IP address, not a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def make_doorkeeper(gateway: str) -> Callable[[str], bool]:
+    """Whether an address may use what also listens outside the tailnet."""
+
+    def is_welcome(ip: str) -> bool:
+        address = ipaddress.ip_address(ip)
+        return address in TAILNET or address.is_loopback or ip == gateway
+
+    return is_welcome
+
+
+def read_gateway(routes: Path = _ROUTES) -> str:
+    """The IPv4 address of the default route's gateway (proc(5), /proc/net/route), empty where there is none."""
+    for line in routes.read_text().splitlines()[1:]:
+        _, destination, gateway = line.split()[:3]
+        if destination == "00000000":
+            return str(ipaddress.ip_address(bytes.fromhex(gateway)[::-1]))
+    return ""

@@ -81,7 +81,7 @@ x-sidecar-environment: &sidecar-environment
   TS_NO_LOGS_NO_SUPPORT: "true"
   TS_DISABLE_PORTMAPPER: "1"
   TS_PANIC_IF_HIT_MAIN_CONTROL: "1"
-  # The control server answers on its HTTPS port only. Refused on port 80, a sidecar would ask the internet for its name.
+  # The control server answers on its HTTPS port only. Refused on port 80, a sidecar asks the internet for its name.
   TS_FORCE_NOISE_443: "1"
   SSL_CERT_FILE: /bootstrap/ca.crt
 

@@ -1,7 +1,7 @@
 """A validator's place on its tailnet, taken from the Tailscale daemon beside it before anything listens.
 
-Peers and t4 listen on the address of the tailnet only. The ledger, the status port and the mesh are also for tools on the
-host, which come through the bridge: from there only its gateway, which is the host, is let in.
+Peers and t4 listen on the address of the tailnet only. The ledger, the status port and the mesh are also for tools on
+the host, which come through the bridge: from there only its gateway, which is the host, is let in.
 """
 
 from __future__ import annotations

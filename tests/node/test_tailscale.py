@@ -1,0 +1,158 @@
+"""The client of the Tailscale daemon, against a daemon of our own on a unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tana.node.tailscale import Tailscale, Visitor
+from tana.types.errors import Unavailable
+
+Json = dict[str, Any]
+Answer = tuple[int, Any]
+
+SELF = {
+    "ID": "n1",
+    "HostName": "box",
+    "DNSName": "validator-1.tana.internal.",
+    "TailscaleIPs": ["fd7a::1", "100.64.0.1"],
+}
+PEER = {"DNSName": "mesh.tana.internal.", "TailscaleIPs": ["100.64.0.9"], "Online": True, "CurAddr": "172.18.0.2:41641"}
+STATUS = {"BackendState": "Running", "TUN": True, "Self": SELF, "Peer": {"nodekey:x": PEER}, "Unknown": [1]}
+
+
+class FakeDaemon:
+    """Answers each call with the next of its answers, the last one for ever. Requests are kept as they came."""
+
+    def __init__(self, *answers: Answer) -> None:
+        self.requests: list[str] = []
+        self._answers = list(answers)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            try:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            except asyncio.IncompleteReadError:
+                break
+            self.requests.append(head)
+            status, body = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+            content = body if isinstance(body, bytes) else json.dumps(body).encode()
+            writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content)
+        writer.close()
+
+
+@asynccontextmanager
+async def running(daemon: FakeDaemon, folder: Path) -> AsyncIterator[Tailscale]:
+    socket = str(folder / "s")
+    server = await asyncio.start_unix_server(daemon.serve, socket)
+    try:
+        async with Tailscale(socket) as tailscale:
+            yield tailscale
+    finally:
+        server.close()
+
+
+def ask(folder: Path, question: Callable[[Tailscale], Awaitable[Any]], *answers: Answer) -> tuple[Any, list[str]]:
+    """The answer to one question, and the requests that it took."""
+
+    async def run() -> tuple[Any, list[str]]:
+        daemon = FakeDaemon(*answers)
+        async with running(daemon, folder) as tailscale:
+            return await question(tailscale), daemon.requests
+
+    return asyncio.run(run())
+
+
+def test_status_names_this_node_and_its_peers(tmp_path: Path) -> None:
+    status, (request,) = ask(tmp_path, Tailscale.get_status, (200, STATUS))
+    assert request.startswith("GET /localapi/v0/status HTTP/1.1\r\n")
+    assert "host: local-tailscaled.sock\r\n" in request.lower()
+    assert (status.state, status.is_tun) == ("Running", True)
+    assert (status.self_node.name, status.self_node.ip) == ("validator-1", "100.64.0.1")
+    peer = status.find_peer("Mesh")
+    assert (peer.ip, peer.is_online, peer.direct_address) == ("100.64.0.9", True, "172.18.0.2:41641")
+    assert status.find_peer("box") is None
+
+
+def test_whois_names_the_visitor(tmp_path: Path) -> None:
+    node = {"Name": "validator-2.tana.internal.", "Addresses": ["100.64.0.2/32"], "Tags": ["tag:validator"]}
+    visitor, (request,) = ask(tmp_path, lambda tailscale: tailscale.who_is("100.64.0.2", 4711), (200, {"Node": node}))
+    assert request.startswith("GET /localapi/v0/whois?addr=100.64.0.2%3A4711 ")
+    assert visitor == Visitor("validator-2", ("100.64.0.2",), ("tag:validator",))
+
+
+def test_whois_of_a_stranger_is_nobody(tmp_path: Path) -> None:
+    visitor, _ = ask(tmp_path, lambda tailscale: tailscale.who_is("172.18.0.7"), (404, b"no match for IP:port"))
+    assert visitor is None
+
+
+def test_ping_raises_the_daemons_words(tmp_path: Path) -> None:
+    ask(tmp_path, lambda tailscale: tailscale.ping("100.64.0.9"), (200, {"Err": "", "LatencySeconds": 0.001}))
+    with pytest.raises(Unavailable, match="no matching peer"):
+        ask(tmp_path, lambda tailscale: tailscale.ping("100.64.0.8"), (200, {"Err": "no matching peer"}))
+
+
+def test_waiting_tells_each_state_once_and_ends_when_running(tmp_path: Path) -> None:
+    told: list[str] = []
+    starting = {"BackendState": "Starting", "TUN": True, "Self": SELF}
+    no_address = {**STATUS, "Self": {**SELF, "TailscaleIPs": None}}
+    status, _ = ask(
+        tmp_path,
+        lambda tailscale: tailscale.wait_running(on_waiting=told.append),
+        *((200, {"BackendState": "NoState"}), (200, starting), (200, starting), (200, no_address), (200, STATUS)),
+    )
+    assert status.self_node.ip == "100.64.0.1"
+    assert [words.split()[5] for words in told] == ["NoState", "Starting", "Running"]
+
+
+def test_waiting_for_a_login_that_never_comes_says_what_to_do(tmp_path: Path) -> None:
+    stuck = {"BackendState": "NeedsLogin", "Health": ["invalid key: expired"]}
+    with pytest.raises(Unavailable, match=r"NeedsLogin \(invalid key: expired\)") as caught:
+        ask(tmp_path, lambda tailscale: tailscale.wait_running(timeout_ms=1), (200, stuck))
+    assert "auth key" in caught.value.remedy
+
+
+def test_waiting_for_a_peer(tmp_path: Path) -> None:
+    told: list[str] = []
+    alone = {**STATUS, "Peer": None}
+    peer, _ = ask(
+        tmp_path,
+        lambda tailscale: tailscale.wait_peer("mesh", on_waiting=told.append),
+        *((200, alone), (200, alone), (200, STATUS)),
+    )
+    assert (peer.ip, len(told)) == ("100.64.0.9", 1)
+
+
+def test_peer_that_never_comes_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="no node mesh on the tailnet"):
+        ask(tmp_path, lambda tailscale: tailscale.wait_peer("mesh", timeout_ms=1), (200, {**STATUS, "Peer": None}))
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ((403, b"status access denied\n"), "status gave HTTP status 403: status access denied"),
+        ((200, b"<html>"), "not understood"),
+        ((200, {"BackendState": 6}), "not understood"),
+        ((200, {"Self": {}}), "not understood"),
+    ],
+)
+def test_invalid_answer_is_no_daemon(tmp_path: Path, answer: Answer, words: str) -> None:
+    with pytest.raises(Unavailable, match=words):
+        ask(tmp_path, Tailscale.get_status, answer)
+
+
+def test_invalid_socket_says_what_to_start(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with Tailscale(str(tmp_path / "nobody")) as tailscale:
+            await tailscale.get_status()
+
+    with pytest.raises(Unavailable, match=r"Tailscale at .*nobody does not answer") as caught:
+        asyncio.run(run())
+    assert "sidecar" in caught.value.remedy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -40,6 +41,14 @@ class BenchCluster:
             lambda: all(self.read_height(node) >= height for node in nodes), f"height {height}", 60_000
         )
         assert reached, f"height {height} was not reached within a minute"
+
+    def read_cpu_s(self) -> float:
+        """Processor time that all validators have used so far, in seconds (Linux)."""
+        ticks = 0
+        for node in self.cluster.plan.node_ids:
+            fields = Path(f"/proc/{self.backend.get_pid(node)}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def read_memory_mib(self, node: str) -> float:
         """Resident memory of a node's process, in MiB (Linux: VmRSS)."""

@@ -56,7 +56,7 @@ async def measure_load(bench: BenchCluster, rates: Sequence[int], seconds: int) 
     async with httpx.AsyncClient(limits=limits, timeout=WAIT_MS / 1000 + 5, trust_env=False) as http:
         source = Source(bench)
         await source.create_users(http)
-        print(f"{'offered tx/s':>14} {'committed tx/s':>15} {'p50 ms':>8} {'p99 ms':>8} {'refused':>8} {'MiB':>6}")
+        print(f"{'offered tx/s':>14} {'committed tx/s':>15} {'p50 ms':>8} {'p99 ms':>8} {'cores':>6} {'MiB':>6}")
         for rate in rates:
             show(bench, str(rate), await hold_rate(source, http, rate, seconds))
         show(bench, "flood", await flood(source, http, seconds))
@@ -69,6 +69,8 @@ class Measured:
     latencies_ms: list[float]
     refused: int
     seconds: float
+    cpu_s: float
+    """Processor time of the validators together."""
 
 
 def show(bench: BenchCluster, what: str, measured: Measured) -> None:
@@ -76,7 +78,10 @@ def show(bench: BenchCluster, what: str, measured: Measured) -> None:
     p50, p99 = statistics.median(values), values[int(len(values) * 0.99)]
     memory_mib = max(bench.read_memory_mib(node) for node in bench.cluster.plan.node_ids)
     rate = len(values) / measured.seconds
-    print(f"{what:>14} {rate:15.0f} {p50:8.1f} {p99:8.1f} {measured.refused:8} {memory_mib:6.0f}", flush=True)
+    cores = measured.cpu_s / measured.seconds
+    print(f"{what:>14} {rate:15.0f} {p50:8.1f} {p99:8.1f} {cores:6.2f} {memory_mib:6.0f}", flush=True)
+    if measured.refused:
+        print(f"{'':14} {measured.refused} transactions were not final in time or refused", flush=True)
 
 
 class Source:
@@ -91,6 +96,7 @@ class Source:
         self._users = [make_key(plan.seed, f"bench/{number}") for number in range(USERS)]
         self._nonces: dict[str, int] = {}
         self._turn = 0
+        self.read_cpu_s = bench.read_cpu_s
 
     async def create_users(self, http: httpx.AsyncClient) -> None:
         """Create every account and give it money."""
@@ -144,7 +150,7 @@ async def hold_rate(source: Source, http: httpx.AsyncClient, rate: int, seconds:
     batches = source.make_batches(size, rate * seconds // size)
     latencies_ms: list[float] = []
     refused = 0
-    begun = time.perf_counter()
+    begun, cpu_s = time.perf_counter(), source.read_cpu_s()
 
     async def send_one(at: float, url: str, body: bytes) -> None:
         nonlocal refused
@@ -158,7 +164,7 @@ async def hold_rate(source: Source, http: httpx.AsyncClient, rate: int, seconds:
         await asyncio.sleep(max(at - time.perf_counter(), 0))
         tasks.append(asyncio.create_task(send_one(at, url, body)))
     await asyncio.gather(*tasks)
-    return Measured(latencies_ms, refused, time.perf_counter() - begun)
+    return Measured(latencies_ms, refused, time.perf_counter() - begun, source.read_cpu_s() - cpu_s)
 
 
 async def flood(source: Source, http: httpx.AsyncClient, seconds: int) -> Measured:
@@ -167,7 +173,7 @@ async def flood(source: Source, http: httpx.AsyncClient, seconds: int) -> Measur
     refused = 0
     # Signed beforehand, more than can be committed: signing during the run would take a core from the cluster.
     batches: Iterator[tuple[str, bytes]] = iter(source.make_batches(FLOOD_BATCH, 60 * seconds))
-    begun = time.perf_counter()
+    begun, cpu_s = time.perf_counter(), source.read_cpu_s()
 
     async def keep_sending() -> None:
         nonlocal refused
@@ -180,7 +186,7 @@ async def flood(source: Source, http: httpx.AsyncClient, seconds: int) -> Measur
             latencies_ms.extend([(time.perf_counter() - at) * 1000] * (FLOOD_BATCH - failed))
 
     await asyncio.gather(*(keep_sending() for _ in range(FLOOD_IN_FLIGHT)))
-    return Measured(latencies_ms, refused, time.perf_counter() - begun)
+    return Measured(latencies_ms, refused, time.perf_counter() - begun, source.read_cpu_s() - cpu_s)
 
 
 async def send(http: httpx.AsyncClient, url: str, body: bytes) -> int:

@@ -54,14 +54,15 @@ def list_parts(
     scenarios: Annotated[Path, typer.Option(help="The folder of the scenarios.")] = SCENARIOS,
 ) -> None:
     """List scenarios, backends, faults and checkers, each with what it says of itself."""
+    from testbed.catalogue import describe_part
     from testbed.checkers import CHECKERS
     from testbed.faults import FAULTS
     from testbed.runner.setup import BACKENDS
 
     _print_section("scenarios", [_describe_scenario(path) for path in sorted(scenarios.glob("*.toml"))])
     _print_section("backends", list(BACKENDS.items()))
-    _print_section("faults", [(kind, _first_line(fault)) for kind, fault in sorted(FAULTS.items())])
-    _print_section("checkers", [(checker.name, _first_line(checker)) for checker in CHECKERS])
+    _print_section("faults", [(kind, describe_part(fault)) for kind, fault in sorted(FAULTS.items())])
+    _print_section("checkers", [(checker.name, describe_part(checker)) for checker in CHECKERS])
 
 
 def _describe_scenario(path: Path) -> tuple[str, str]:
@@ -71,14 +72,6 @@ def _describe_scenario(path: Path) -> tuple[str, str]:
         return str(path), load_scenario(path).description
     except TanaError as error:
         return str(path), f"unusable: {error.message}"
-
-
-def _first_line(part: type) -> str:
-    """What a fault's or checker's file says in its first line, without the name in front."""
-    import importlib
-
-    words = (importlib.import_module(part.__module__).__doc__ or "").splitlines()[0]
-    return words.partition(": ")[2] or words
 
 
 def _print_section(title: str, rows: list[tuple[str, str]]) -> None:

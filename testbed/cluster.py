@@ -36,6 +36,8 @@ class View:
     committed: dict[str, set[str]] = field(default_factory=dict)
     """Transaction ids in the blocks read."""
     supply_height: dict[str, int] = field(default_factory=dict)
+    answered_height: dict[str, int] = field(default_factory=dict)
+    """The height that a node answered last."""
     unreachable: dict[str, str] = field(default_factory=dict)
     """Why a node gave no answer the last time."""
     refusals: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -171,11 +173,12 @@ class Cluster:
         if self.backend.is_running(node):
             return True
         reason = self.backend.describe_exit(node) or "it does not run"
-        last = self.view.health.get(node)
         self._note_unreachable(node, reason)
         if node not in self.killed:
-            outcome = Outcome.VIOLATED if last is not None else Outcome.COULD_NOT_TELL
-            where = f" at height {last['height']}" if last is not None else ""
+            # A node that never answered may lack a port or a library: that says nothing about the network.
+            height = self.view.answered_height.get(node)
+            outcome = Outcome.COULD_NOT_TELL if height is None else Outcome.VIOLATED
+            where = "" if height is None else f" at height {height}"
             raise RunEnded(Verdict("alive", outcome, f"{node}{where}: nobody ended it and {reason}"))
         return False
 
@@ -191,6 +194,7 @@ class Cluster:
             return
         self.view.unreachable.pop(node, None)
         facts = answers.read_health(answer.body)
+        self.view.answered_height[node] = facts["height"]
         if facts != self.view.health.get(node):
             self.view.health[node] = facts
             self.record("health", node, **facts)

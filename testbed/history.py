@@ -7,7 +7,8 @@ Kinds of events (`node` names who said it, empty for the harness):
     balances     accounts and nonces, between two heights  mesh_nodes   the mesh's list of all nodes
     topology     the mesh's topology                       genesis      what the mesh serves
     submitted    a transaction sent                        answered     the answer to it
-    acknowledged a validator says it is final              refusal      a request that must be refused, its status
+    acknowledged a validator says it is final              refusal      what must be refused, how it was
+    not_shown    what this backend cannot show          approval     the sovereign approves `target`
     fault        kind, node, phase asked|applied|undone    expectation  must or must_not progress, begin or end
     convergence  the pinned height                         log          a notable line of a node's log
 """

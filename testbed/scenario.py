@@ -41,6 +41,10 @@ class RefuseForgedApproval(_Step, tag="refuse_forged_approval", frozen=True, for
     """Show that approvals not signed by the sovereign are refused and change nothing."""
 
 
+class RefuseOutsider(_Step, tag="refuse_outsider", frozen=True, forbid_unknown_fields=True):
+    """Show that running validators refuse the peer link of a node that nobody approved."""
+
+
 class Approve(_Step, tag="approve", frozen=True, forbid_unknown_fields=True):
     """The sovereign approves every validator; wait until the mesh lists them as active."""
 
@@ -85,6 +89,7 @@ Step = (
     | Register
     | RefuseUnapproved
     | RefuseForgedApproval
+    | RefuseOutsider
     | Approve
     | MakeGenesis
     | Progress

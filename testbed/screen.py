@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 Row = Mapping[str, str]
-COLUMNS = ("node", "state", "height", "block", "peers", "heartbeat", "step")
+COLUMNS = ("node", "state", "height", "block", "peers", "heartbeat", "round and step")
 
 
 class Screen(Protocol):
@@ -109,6 +109,11 @@ def make_screen(title: str, *, is_silent: bool) -> Screen:
     return LiveScreen(console, title) if console.is_terminal else PlainScreen()
 
 
+def describe_place(health: Mapping[str, Any]) -> str:
+    """Where a node stands within the height that it decides: `0 prevote`; before round 0 it waits for work."""
+    return "waits" if health["round"] < 0 else f"{health['round']} {health['step']}"
+
+
 def make_rows(
     node_ids: Sequence[str],
     health: Mapping[str, Mapping[str, Any] | None],
@@ -129,7 +134,7 @@ def make_rows(
                 "block": str(answer["block_hash"] or "")[:12] if answer else "",
                 "peers": str(answer["peers"]) if answer else "",
                 "heartbeat": f"{listed.get('status', '–')} {age}",
-                "step": f"{answer['round']}/{answer['step']}" if answer and answer["step"] else "",
+                "round and step": describe_place(answer) if answer and answer["step"] else "",
             }
         )
     return rows

@@ -64,6 +64,9 @@ def run(
     empty_block_interval_ms: Annotated[
         int | None, typer.Option(help="Default 1000; 0: no empty blocks. [TANA_EMPTY_BLOCK_INTERVAL_MS]")
     ] = None,
+    min_block_interval_ms: Annotated[
+        int | None, typer.Option(help="Default 15: how long a block gathers transactions. [TANA_MIN_BLOCK_INTERVAL_MS]")
+    ] = None,
     propose_timeout_ms: Annotated[int | None, typer.Option(help="Default 1000. [TANA_PROPOSE_TIMEOUT_MS]")] = None,
     prevote_timeout_ms: Annotated[int | None, typer.Option(help="Default 500. [TANA_PREVOTE_TIMEOUT_MS]")] = None,
     precommit_timeout_ms: Annotated[int | None, typer.Option(help="Default 500. [TANA_PRECOMMIT_TIMEOUT_MS]")] = None,

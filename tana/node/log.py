@@ -171,9 +171,13 @@ class SignLog:
         self._pending.clear()
 
     def prune(self, below_height: int) -> None:
-        """Forget records below a height, by whole segments. Never forgets the sign floor."""
-        self.flush()
+        """Forget records below a height, by whole segments. Never forgets the sign floor.
+
+        What is not durable yet stays pending: what was signed was flushed by whoever sent it, the rest can wait.
+        """
+        self._pending = [record for record in self._pending if record.message.height >= below_height]
         if self._size_bytes >= self._segment_bytes:
+            self.flush()
             self._rotate()
         old = [segment for segment in self._segments[:-1] if segment.max_height < below_height]
         if not old:

@@ -75,11 +75,16 @@ TRANSACTIONS_PER_MESSAGE = 100
 
 @dataclass(frozen=True)
 class MachineConfig(Timeouts):
-    """Timing of a node, in ms; `empty_block_interval_ms` None means that there are no empty blocks."""
+    """Timing of a node, in ms; `empty_block_interval_ms` None means that there are no empty blocks.
+
+    With `min_block_interval_ms` a node lets transactions gather for a moment after a block instead of deciding on each
+    handful: a height has a price of its own. It never holds back a height that a peer has begun.
+    """
 
     announce_interval_ms: int = 100
     sync_timeout_ms: int = 1000
     gossip_delay_ms: int = 5
+    min_block_interval_ms: int = 15
 
 
 @dataclass(frozen=True)
@@ -136,6 +141,7 @@ class Machine:
         self._part_sent_ms: dict[bytes, int] = {}
         self._outbox: list[SignedTransaction] = []
         self._intervals = 0
+        self._committed_ms = 0
         self._offered: dict[str, None] = {}
         self._quiet_intervals = 0
         self._announcements = 0
@@ -265,6 +271,8 @@ class Machine:
                 self._announce()
             case "gossip":
                 self._gossip()
+            case "work":
+                self._start_work()
             case "sync":
                 self._sync.on_timeout()
                 self._request_blocks()
@@ -303,7 +311,12 @@ class Machine:
         self._start_work()
 
     def _start_work(self) -> None:
-        if self.core.step == Step.NEW_HEIGHT and self.mempool.has_work():
+        if self.core.step != Step.NEW_HEIGHT or not self.mempool.has_work():
+            return
+        wait_ms = self._committed_ms + self.config.min_block_interval_ms - self._now_ms
+        if wait_ms > 0:
+            self._effects.append(SetTimer(Timer("work"), wait_ms))
+        else:
             self._perform(self.core.on_work(self._now_ms))
 
     def _perform(self, effects: list[ConsensusEffect]) -> None:
@@ -320,6 +333,7 @@ class Machine:
 
     def _finalize(self, block: Block, certificate: Certificate) -> None:
         execution = self.ledger.commit(block)
+        self._committed_ms = self._now_ms
         self._effects.append(Commit(block, certificate, execution))
         dropped = self.mempool.on_commit(execution)
         if dropped:

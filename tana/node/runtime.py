@@ -337,6 +337,7 @@ def create_machine_config(settings: ValidatorSettings) -> MachineConfig:
         timeout_delta_ms=settings.timeout_delta_ms,
         empty_block_interval_ms=settings.empty_block_interval_ms or None,
         announce_interval_ms=settings.announce_interval_ms,
+        min_block_interval_ms=settings.min_block_interval_ms,
     )
 
 

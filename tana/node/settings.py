@@ -35,6 +35,7 @@ ENVIRONMENT = {
     "public_peer_port": "TANA_PUBLIC_PEER_PORT",
     "heartbeat_interval_ms": "TANA_HEARTBEAT_INTERVAL_MS",
     "empty_block_interval_ms": "TANA_EMPTY_BLOCK_INTERVAL_MS",
+    "min_block_interval_ms": "TANA_MIN_BLOCK_INTERVAL_MS",
     "propose_timeout_ms": "TANA_PROPOSE_TIMEOUT_MS",
     "prevote_timeout_ms": "TANA_PREVOTE_TIMEOUT_MS",
     "precommit_timeout_ms": "TANA_PRECOMMIT_TIMEOUT_MS",
@@ -73,6 +74,7 @@ class ValidatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     public_peer_port: Port = 0
     heartbeat_interval_ms: Interval = 120_000
     empty_block_interval_ms: Annotated[int, msgspec.Meta(ge=0, le=86_400_000)] = 1000
+    min_block_interval_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 15
     propose_timeout_ms: Interval = 1000
     prevote_timeout_ms: Interval = 500
     precommit_timeout_ms: Interval = 500
@@ -112,6 +114,14 @@ class ValidatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         return {name: port + self.port_offset if port else 0 for name, port in ports.items()}
 
 
+_WORDS = {
+    "node_id": "it has 1 to 63 lower-case letters, digits and hyphens, and begins and ends with no hyphen",
+    "log_format": "use auto, json or text",
+    "log_level": "use debug, info, warning or error",
+}
+"""What to say instead of a regular expression."""
+
+
 def get_default_data_path(node_id: str) -> Path:
     """Where a node's data lies when nobody says otherwise."""
     return Path.home() / ".local" / "share" / "tana" / node_id
@@ -138,7 +148,8 @@ def load_settings(flags: Mapping[str, Any], environment: Mapping[str, str]) -> V
         settings = msgspec.convert(values, ValidatorSettings, strict=False)
     except msgspec.ValidationError as error:
         fault, _, path = str(error).partition(" - at `$.")
-        raise _unusable(path.rstrip("`"), f"is unusable: {fault}") from None
+        name = path.rstrip("`")
+        raise _unusable(name, f"is unusable: {_WORDS.get(name, fault)}") from None
     _check(settings)
     return settings
 

@@ -183,6 +183,11 @@ def _check_owner(path: Path, found: dict[str, object], chain_id: bytes) -> None:
 def _unusable(path: Path, error: sqlite3.Error) -> StorageError:
     if isinstance(error, sqlite3.OperationalError):
         return StorageError(f"{path} cannot be used: {error}", remedy="check the disk's space and the permissions")
+    if isinstance(error, sqlite3.IntegrityError):
+        return StorageError(
+            f"{path} holds already what a new block brings: {error}",
+            remedy="keep the data folder and report this: blocks of one chain never bring one thing twice",
+        )
     return _damaged(path, str(error))
 
 

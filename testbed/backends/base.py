@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from tana.crypto.keys import Signer
+
 MESH = "mesh"
 
 
@@ -68,6 +70,10 @@ class Backend(Protocol):
 
     def request_all(self, requests: Sequence[Request]) -> list[Answer]:
         """Answers in the order of the requests, which may run side by side."""
+
+    def knock(self, node: str, signer: Signer, chain_id: bytes) -> str | None:
+        """How a validator's peer listener ends a handshake by that key: `admitted`, the code of its refusal, or a
+        reason in words; None where this backend has no listeners."""
 
     def now_ms(self) -> int:
         """The cluster's clock, ms since 1970."""

@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 
 from tana.client.keyfiles import get_node_key_path, get_service_key_path, write_key
+from tana.crypto.keys import Signer
 from tana.node.log import SignLog
 from tana.types.errors import Unavailable
 from testbed.backends.base import MESH, Answer, Request
@@ -130,6 +131,12 @@ class ProcessesBackend:
         if len(requests) == 1:
             return [self._request(requests[0])]
         return list(self._pool.map(self._request, requests))
+
+    def knock(self, node: str, signer: Signer, chain_id: bytes) -> str | None:
+        # Imported here: only a scenario that knocks pays for it.
+        from testbed.backends.knocking import knock_at
+
+        return knock_at(HOST, self._plan.get_node(node).ports.peer, signer, chain_id)
 
     def now_ms(self) -> int:
         return time.time_ns() // 1_000_000

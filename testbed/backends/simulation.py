@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from tana.crypto.keys import Signer
 from tana.mesh.memory import MemoryStore
 from tana.mesh.registry import MeshRules
 from tana.mesh.service import MeshService
@@ -90,6 +91,9 @@ class SimulationBackend:
 
     def request_all(self, requests: Sequence[Request]) -> list[Answer]:
         return [self._request(request) for request in requests]
+
+    def knock(self, node: str, signer: Signer, chain_id: bytes) -> str | None:
+        return None  # Its links are between machines that know each other: nobody listens.
 
     def now_ms(self) -> int:
         return self._scheduler.now_ms

@@ -8,14 +8,15 @@ from testbed.history import Event
 
 class Registration(Checker):
     name = "registration"
-    steps = frozenset({"refuse_unapproved", "refuse_forged_approval"})
+    steps = frozenset({"refuse_unapproved", "refuse_forged_approval", "refuse_outsider"})
 
     def __init__(self) -> None:
         super().__init__()
         self._approved: set[str] = set()
         self._pending: set[str] = set()
         self._active: set[str] = set()
-        self._refusals: dict[str, int] = {}
+        self._refusals: dict[str, int | str] = {}
+        self._not_shown: dict[str, str] = {}
 
     def on_approval(self, event: Event) -> None:
         self._approved.add(event.data["target"])
@@ -50,6 +51,9 @@ class Registration(Checker):
             self.violate(f"{event.node} answered {what} with {status} ≠ {words}")
         self._refusals[what] = status
 
+    def on_not_shown(self, event: Event) -> None:
+        self._not_shown[event.data["what"]] = event.data["why"]
+
     def find_missing(self) -> str:
         if not self._refusals:
             return "nothing that must be refused was tried"
@@ -57,7 +61,11 @@ class Registration(Checker):
         return f"{', '.join(waiting)} was not seen to go from pending to active" if waiting else ""
 
     def summarize(self) -> str:
-        self.facts = {"refusals": dict(self._refusals), "approved": sorted(self._approved)}
-        return (
-            f"{len(self._approved)} pending, then active by approval; {len(self._refusals)} kinds of trespass refused"
-        )
+        self.facts = {
+            "refusals": dict(self._refusals),
+            "approved": sorted(self._approved),
+            "not_shown": dict(self._not_shown),
+        }
+        tail = "".join(f"; not shown: {what} ({why})" for what, why in self._not_shown.items())
+        words = f"{len(self._refusals)} kinds of trespass refused{tail}"
+        return f"{len(self._approved)} pending, then active by approval; {words}"

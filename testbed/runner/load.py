@@ -15,6 +15,9 @@ from testbed.workload import Phase, Sending, Workload
 BATCH = 25
 """Transactions in one request."""
 
+FAILING_MS = 1_000
+"""How long a node that refuses to answer is watched before the refusal itself is the verdict."""
+
 
 def load(cluster: Cluster, step: Load) -> Workload:
     """Send the workload phase by phase; each is final everywhere before the next begins."""
@@ -71,6 +74,8 @@ def submit(cluster: Cluster, sendings: Sequence[Sending]) -> list[tuple[Sending,
         found = cluster.backend.request_all(requests)
         for (target, batch), answer in zip(batches, found, strict=True):
             if not answer.is_ok:
+                # A node that fails says 503 for a moment before its process ends: then its end is the cause to name.
+                cluster.wait_until(lambda: False, f"{target} to end", FAILING_MS)
                 line = f"{target} answered {len(batch)} transactions with {answer.status}: {answer.body}"
                 raise RunEnded(Verdict("load", Outcome.VIOLATED, line))
             results += zip(batch, answer.body["results"], strict=True)

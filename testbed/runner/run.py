@@ -6,7 +6,7 @@ import datetime
 import signal
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,15 @@ from testbed.runner.perturb import perturb
 from testbed.runner.report import make_summary, write_report
 from testbed.runner.settle import converge, heartbeats, progress
 from testbed.runner.setup import link_latest, make_run_folder, setup
-from testbed.runner.start import approve, make_genesis, refuse_forged_approval, refuse_unapproved, register, start
+from testbed.runner.start import (
+    approve,
+    make_genesis,
+    refuse_forged_approval,
+    refuse_outsider,
+    refuse_unapproved,
+    register,
+    start,
+)
 from testbed.scenario import Converge, Load, Perturb, Step, describe_step, get_step_name, load_scenario
 from testbed.screen import Screen, make_screen
 from testbed.verdict import Outcome, RunEnded, Verdict, judge
@@ -36,6 +44,7 @@ SIMPLE_STEPS: dict[str, Callable[[Cluster, Any], None]] = {
     "register": register,
     "refuse_unapproved": refuse_unapproved,
     "refuse_forged_approval": refuse_forged_approval,
+    "refuse_outsider": refuse_outsider,
     "approve": approve,
     "genesis": make_genesis,
     "progress": progress,
@@ -102,7 +111,8 @@ def run(options: Options) -> Result:
     verdicts = check(cluster.checkers, ended)
     outcome = judge(verdicts)
     with uninterruptible():
-        cleanup(cluster, folder, keep_data=options.keep_data or outcome is Outcome.VIOLATED)
+        has_failed = outcome is not Outcome.PROVEN and not is_interrupted
+        cleanup(cluster, folder, keep_data=options.keep_data or has_failed)
         facts = {
             "scenario": scenario.name,
             "description": scenario.description,
@@ -176,12 +186,16 @@ def describe_command(options: Options) -> str:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """While it lasts, being asked to end (SIGTERM, SIGHUP) is the same as Ctrl-C."""
+    """While it lasts, being asked to end is the same as Ctrl-C, also where a shell that put us into the background
+    had Ctrl-C ignored. Under nohup a hang-up stays ignored."""
 
     def interrupt(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
 
-    with _signals(interrupt, (signal.SIGTERM, signal.SIGHUP)):
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    with _signals(interrupt, numbers):
         yield
 
 
@@ -193,7 +207,7 @@ def uninterruptible() -> Iterator[None]:
 
 
 @contextmanager
-def _signals(handler: Any, numbers: tuple[signal.Signals, ...]) -> Iterator[None]:
+def _signals(handler: Any, numbers: Sequence[signal.Signals]) -> Iterator[None]:
     try:
         before = [(number, signal.signal(number, handler)) for number in numbers]
     except ValueError:

@@ -23,7 +23,15 @@ from tana.types.genesis import (
 from testbed.backends.base import MESH
 from testbed.cluster import Cluster
 from testbed.diagnosis import explain_standstill
-from testbed.scenario import Approve, MakeGenesis, RefuseForgedApproval, RefuseUnapproved, Register, Start
+from testbed.scenario import (
+    Approve,
+    MakeGenesis,
+    RefuseForgedApproval,
+    RefuseOutsider,
+    RefuseUnapproved,
+    Register,
+    Start,
+)
 from testbed.verdict import Outcome, RunEnded, Verdict
 from testbed.workload import CURRENCY, DECIMALS
 
@@ -111,6 +119,20 @@ def refuse_forged_approval(cluster: Cluster, step: RefuseForgedApproval) -> None
     if status != "pending":
         line = f"{target} is {status} on the mesh after forged approvals ≠ pending"
         raise RunEnded(Verdict("registration", Outcome.VIOLATED, line))
+
+
+def refuse_outsider(cluster: Cluster, step: RefuseOutsider) -> None:
+    """Show that running validators refuse the peer link of a node that nobody approved."""
+    for node in cluster.plan.node_ids:
+        health = cluster.view.health.get(node)
+        chain_id = bytes.fromhex(health["chain_id"]) if health else b""
+        found = cluster.backend.knock(node, cluster.plan.outsider, chain_id)
+        what = "the peer link of a node that is not approved"
+        if found is None:
+            cluster.record("not_shown", node, what=what, why=f"{cluster.backend.name} has no listeners")
+        else:
+            cluster.record("refusal", node, what=what, status=found, wanted=["unknown_peer"])
+    cluster.observe()
 
 
 def approve(cluster: Cluster, step: Approve) -> None:

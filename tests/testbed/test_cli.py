@@ -39,7 +39,7 @@ def test_list_names_an_unusable_scenario(tmp_path: Path) -> None:
 def test_proven_exits_0(tmp_path: Path) -> None:
     code, out, _ = invoke("run", str(CONVERGE), *SIMULATION, "--runs-dir", str(tmp_path))
     assert code == 0
-    assert out.splitlines()[0].startswith("[ 1/12] start")
+    assert out.splitlines()[0].startswith("[ 1/13] start")
     assert out.splitlines()[-1].startswith("proven: ")
 
 

@@ -28,7 +28,7 @@ def test_rows_say_what_nodes_answered() -> None:
         "block": "abababababab",
         "peers": "2",
         "heartbeat": "active 1.5 s",
-        "step": "0/prevote",
+        "round and step": "0 prevote",
     }
     assert rows[1]["state"] == "gone"
 
@@ -37,7 +37,7 @@ def test_table_shows_every_column() -> None:
     console = Console(file=io.StringIO(), width=120)
     console.print(draw_table("converge", make_rows(("validator-1",), {"validator-1": HEALTH}, MESH, 10_500)))
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    for words in ("converge", "validator-1", "validating", "12", "abababababab", "active 1.5 s", "0/prevote"):
+    for words in ("converge", "validator-1", "validating", "12", "abababababab", "active 1.5 s", "0 prevote"):
         assert words in text
 
 

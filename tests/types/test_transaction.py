@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tana.crypto.keys import KeyPair, format_signature, parse_signature, verify
+from tana.types import canonical
 from tana.types.errors import InvalidInput, TooLarge
 from tana.types.transaction import (
     MAX_NONCE,
@@ -207,3 +208,9 @@ def test_invalid_size() -> None:
         sign_body(body(contractInput="x" * (room + 1)), SIGNATURE)
     with pytest.raises(TooLarge):
         parse_signed_text(b"x" * (MAX_TEXT_BYTES + 1), SIGNATURE)
+
+
+@pytest.mark.parametrize("row", VECTORS["transactions"], ids=lambda row: str(row["transaction"]["type"]))
+def test_text_is_the_canonical_form_of_the_fields(row: dict[str, Any]) -> None:
+    transaction = parse_transaction(row["transaction"])
+    assert transaction.to_text() == canonical.dumps(transaction.to_json())

@@ -12,6 +12,7 @@ from tests.testbed.forging import (
     forge,
     insert_after,
     is_block,
+    judge,
     record_truth,
 )
 
@@ -40,3 +41,21 @@ def test_block_before_approval() -> None:
     block = next(event for event in record_truth() if is_block(event, "validator-1", 1))
     events = insert_after(lambda event: event.kind == "mesh_nodes", "block", "validator-1", **block.data)
     assert_violated(Registration(), events, "validator-1 at height 1: it has a block")
+
+
+def test_outsider_is_let_in_as_a_peer() -> None:
+    what = "the peer link of a node that is not approved"
+    events = insert_after(
+        lambda event: event.kind == "genesis",
+        "refusal",
+        "validator-2",
+        what=what,
+        status="admitted",
+        wanted=["unknown_peer"],
+    )
+    assert_violated(Registration(), events, f"validator-2 answered {what} with admitted ≠ unknown_peer")
+
+
+def test_says_what_the_backend_cannot_show() -> None:
+    verdict = judge(Registration(), record_truth())
+    assert "not shown: the peer link of a node that is not approved (simulation has no listeners)" in verdict.line

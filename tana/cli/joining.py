@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import socket
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +14,12 @@ from tana.client.keyfiles import check_name, get_node_key_path
 from tana.client.mesh import MeshClient, MeshNode
 from tana.node.folder import DataFolder
 from tana.node.identity import build_node_registration, prepare_node
-from tana.node.settings import ValidatorSettings, load_settings
+from tana.node.settings import ENVIRONMENT, ValidatorSettings, load_settings
+from tana.node.tailscale import DEFAULT_SOCKET, Tailscale
 from tana.types.errors import Conflict, SettingsError
 
 LOOPBACK = "127.0.0.1"
+SOCKET_VARIABLE = ENVIRONMENT["tailscale_socket"]
 _NO_SOVEREIGN = "ed25519_" + "00" * 32
 """The settings want one; registering trusts nobody."""
 
@@ -29,17 +33,35 @@ class Location:
 
 
 def locate(dev: bool, hostname: str | None, ip: str | None) -> Location:
-    """The location that the flags name. Raises `SettingsError` where they name none."""
+    """The location that the flags name; what they leave out is asked of the Tailscale daemon of this machine.
+
+    Raises `SettingsError` where there is none, `Unavailable` where it does not get onto its tailnet.
+    """
     if dev:
         return Location(hostname or "localhost", ip or LOOPBACK)
-    if hostname is None or ip is None:
+    if hostname is not None and ip is not None:
+        return Location(hostname, ip)
+    socket_path = os.environ.get(SOCKET_VARIABLE) or DEFAULT_SOCKET
+    if SOCKET_VARIABLE not in os.environ and not Path(socket_path).exists():
         missing = " and ".join(flag for flag, value in (("--hostname", hostname), ("--ip", ip)) if value is None)
         raise SettingsError(
-            f"nothing says where this node is reached: {missing} missing (the next release asks the Tailscale sidecar)",
-            remedy="give the tailnet's --hostname and --ip of this node, or --dev where every node is on this machine",
+            f"nothing says where this node is reached: {missing} missing, and Tailscale has no socket {socket_path}",
+            remedy="start Tailscale, or give the tailnet's --hostname and --ip of this node, or --dev where every node "
+            "is on this machine",
             field="hostname",
         )
-    return Location(hostname, ip)
+    own = asyncio.run(_ask_tailscale(socket_path))
+    return Location(hostname or own.hostname, ip or own.ip)
+
+
+async def _ask_tailscale(socket_path: str) -> Location:
+    def say(words: str) -> None:
+        print(f"waiting: {words}", file=sys.stderr, flush=True)
+
+    async with Tailscale(socket_path) as tailscale:
+        status = await tailscale.wait_running(on_waiting=say)
+    assert status.self_node is not None, "a running daemon knows its node"
+    return Location(status.self_node.dns_name.rstrip("."), status.self_node.ip)
 
 
 def make_settings(

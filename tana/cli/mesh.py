@@ -42,6 +42,10 @@ def serve(
         Path | None, typer.Option(metavar="FILE", help="Default ~/.local/share/tana/mesh.db. [MESH_DB_PATH]")
     ] = None,
     host: Annotated[str | None, typer.Option(help="The address to listen on; default all. [MESH_HOST]")] = None,
+    tailscale_socket: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Tailscale's socket: nodes must be who they are. [MESH_TAILSCALE_SOCKET]"),
+    ] = None,
     offline_after_ms: Annotated[
         int | None, typer.Option(help="Default 300000: silence that makes a node offline. [MESH_OFFLINE_AFTER_MS]")
     ] = None,
@@ -63,11 +67,19 @@ def serve(
         port=port,
         db_path=db,
         host=host,
+        tailscale_socket=tailscale_socket,
         offline_after_ms=offline_after_ms,
         clock_window_ms=clock_window_ms,
     )
     configure_logging(log_format, log_level)
-    run_mesh(settings)
+    guard = None
+    if settings.tailscale_socket:
+        from tana.mesh.tailnet import Guard
+        from tana.node.tailnet import make_doorkeeper, read_gateway
+        from tana.node.tailscale import Tailscale
+
+        guard = Guard(make_doorkeeper(read_gateway()), Tailscale(settings.tailscale_socket).who_is)
+    run_mesh(settings, guard=guard)
 
 
 @app.command(

@@ -15,13 +15,15 @@ import structlog
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tana import __version__
 from tana.mesh.route import Call, Route
 from tana.mesh.service import ROUTES, MeshService
 from tana.mesh.sse import EventStreams
+from tana.mesh.tailnet import CLAIMING_PATHS, Guard
 from tana.types import canonical
-from tana.types.errors import StorageError, TanaError, TooLarge
+from tana.types.errors import Forbidden, StorageError, TanaError, TooLarge
 
 log = structlog.get_logger("mesh")
 
@@ -36,8 +38,12 @@ def create_app(
     max_body_bytes: int = 256 * 1024,
     liveness_interval_ms: int = 500,
     clock: Callable[[], int] = read_clock_ms,
+    guard: Guard | None = None,
 ) -> FastAPI:
-    """The application around one service. `app.state.streams` holds its event streams; `clock` is in Unix ms."""
+    """The application around one service. `app.state.streams` holds its event streams; `clock` is in Unix ms.
+
+    With a `guard` the mesh is on a tailnet: see `tana.mesh.tailnet`.
+    """
     streams = EventStreams(service)
 
     @asynccontextmanager
@@ -53,8 +59,12 @@ def create_app(
         title="Tana mesh", version=__version__, lifespan=run_watch, openapi_url="/openapi.json", redoc_url=None
     )
     app.state.streams = streams
+    if guard is not None:
+        app.add_middleware(_Door, is_welcome=guard.is_welcome)
     for route in ROUTES:
-        endpoint = partial(_answer, service=service, route=route, max_body_bytes=max_body_bytes, clock=clock)
+        endpoint = partial(
+            _answer, service=service, route=route, max_body_bytes=max_body_bytes, clock=clock, guard=guard
+        )
         app.add_api_route(
             route.path.replace("{id}", "{node_id}"),
             _as_endpoint(endpoint),
@@ -84,12 +94,20 @@ def create_app(
 
 
 async def _answer(
-    request: Request, *, service: MeshService, route: Route, max_body_bytes: int, clock: Callable[[], int]
+    request: Request,
+    *,
+    service: MeshService,
+    route: Route,
+    max_body_bytes: int,
+    clock: Callable[[], int],
+    guard: Guard | None,
 ) -> Response:
     try:
         body = None
         if route.method != "GET":
             body = canonical.loads(await _read_body(request, route.max_body_bytes or max_body_bytes))
+        if guard is not None and route.path in CLAIMING_PATHS and request.client is not None:
+            await guard.check_claim(service.registry, body, request.client.host, request.client.port)
     except TanaError as error:
         return _to_response(error.http_status, error.to_json())
     call = Call(clock(), body, request.query_params, request.path_params.get("node_id", ""))
@@ -97,6 +115,25 @@ async def _answer(
     if status >= 500:
         log.error("mesh_request_failed", path=route.path, **answer)
     return _to_response(status, answer)
+
+
+class _Door:
+    """Answers only whom a guard welcomes."""
+
+    def __init__(self, app: ASGIApp, is_welcome: Callable[[str], bool]) -> None:
+        self._app = app
+        self._is_welcome = is_welcome
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not (scope["client"] and self._is_welcome(scope["client"][0])):
+            error = Forbidden(
+                "the mesh answers on the tailnet and to its own host only",
+                remedy="ask from another node of the tailnet",
+                code="not_on_tailnet",
+            )
+            await _to_response(error.http_status, error.to_json())(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 async def _read_body(request: Request, max_bytes: int) -> bytes:

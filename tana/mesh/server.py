@@ -17,6 +17,7 @@ from tana.mesh.registry import MeshRules
 from tana.mesh.service import MeshService
 from tana.mesh.settings import MeshSettings
 from tana.mesh.store import SqliteStore
+from tana.mesh.tailnet import Guard
 from tana.types.errors import SettingsError
 
 GRACE_S = 1
@@ -24,10 +25,13 @@ MAX_CONNECTIONS = 512
 log = structlog.get_logger("mesh")
 
 
-def run_mesh(settings: MeshSettings, on_listening: Callable[[str], None] | None = None) -> None:
+def run_mesh(
+    settings: MeshSettings, on_listening: Callable[[str], None] | None = None, guard: Guard | None = None
+) -> None:
     """Serve until SIGTERM or SIGINT, then return within a second, also with open event streams.
 
     `on_listening` is called with the URL once requests are answered (with port 0 it names the port taken).
+    `guard` is what a mesh on a tailnet asks of the daemon beside it.
     Raises `SettingsError` for a port or database that cannot be used, `StorageError` for a database that is damaged or
     of another sovereign. Call it in the main thread.
     """
@@ -39,7 +43,7 @@ def run_mesh(settings: MeshSettings, on_listening: Callable[[str], None] | None 
         raise
     service.subscribe(_log_event)
     try:
-        asyncio.run(_serve(settings, service, listener, on_listening))
+        asyncio.run(_serve(settings, service, listener, on_listening, guard))
     finally:
         service.close()
         listener.close()
@@ -92,9 +96,13 @@ async def _serve(
     service: MeshService,
     listener: socket.socket,
     on_listening: Callable[[str], None] | None,
+    guard: Guard | None,
 ) -> None:
     app = create_app(
-        service, max_body_bytes=settings.max_body_bytes, liveness_interval_ms=settings.liveness_interval_ms
+        service,
+        max_body_bytes=settings.max_body_bytes,
+        liveness_interval_ms=settings.liveness_interval_ms,
+        guard=guard,
     )
     config = uvicorn.Config(
         app,

@@ -12,7 +12,13 @@ from tana.crypto.keys import format_public_key, parse_public_key
 from tana.types.errors import InvalidInput, SettingsError
 
 DEFAULT_DB_PATH = Path("~/.local/share/tana/mesh.db")
-_FLAGS = {"sovereign": "--sovereign", "port": "--port", "db_path": "--db", "host": "--host"}
+_FLAGS = {
+    "sovereign": "--sovereign",
+    "port": "--port",
+    "db_path": "--db",
+    "host": "--host",
+    "tailscale_socket": "--tailscale-socket",
+}
 
 
 class MeshSettings(BaseSettings):
@@ -27,6 +33,7 @@ class MeshSettings(BaseSettings):
     port: int = Field(default=8190, ge=0, le=65535)
     db_path: Path = DEFAULT_DB_PATH
     host: str = "0.0.0.0"
+    tailscale_socket: str = ""
     offline_after_ms: int = Field(default=300_000, ge=100)
     clock_window_ms: int = Field(default=60_000, ge=100)
     liveness_interval_ms: int = Field(default=500, ge=10)

@@ -100,11 +100,15 @@ class TailnetStatus(
 
 
 class Visitor(msgspec.Struct, frozen=True):
-    """Who an address of the tailnet belongs to."""
+    """Who an address of the tailnet belongs to: its full name without the last dot, addresses and tags."""
 
-    name: str
+    dns_name: str
     ips: tuple[str, ...]
     tags: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return get_first_label(self.dns_name)
 
 
 class Tailscale:
@@ -127,7 +131,7 @@ class Tailscale:
             return None
         node = self._decode(content, _WhoIs).node
         ips = tuple(address.partition("/")[0] for address in node.addresses or ())
-        return Visitor(get_first_label(node.name), ips, node.tags or ())
+        return Visitor(node.name.rstrip(".").lower(), ips, node.tags or ())
 
     async def ping(self, ip: str) -> None:
         """Ask a peer for a sign of life. Raises `Unavailable` with the daemon's words where none comes."""

@@ -84,7 +84,8 @@ def test_whois_names_the_visitor(tmp_path: Path) -> None:
     node = {"Name": "validator-2.tana.internal.", "Addresses": ["100.64.0.2/32"], "Tags": ["tag:validator"]}
     visitor, (request,) = ask(tmp_path, lambda tailscale: tailscale.who_is("100.64.0.2", 4711), (200, {"Node": node}))
     assert request.startswith("GET /localapi/v0/whois?addr=100.64.0.2%3A4711 ")
-    assert visitor == Visitor("validator-2", ("100.64.0.2",), ("tag:validator",))
+    assert visitor == Visitor("validator-2.tana.internal", ("100.64.0.2",), ("tag:validator",))
+    assert visitor.name == "validator-2"
 
 
 def test_whois_of_a_stranger_is_nobody(tmp_path: Path) -> None:

@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from tana.crypto.keys import Signer
 
 MESH = "mesh"
+CONTROL = "headscale"
+
+Place = Literal["service", "sidecar", "anchor"]
+Verb = Literal["kill", "stop", "start", "restart", "pause", "unpause"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +43,44 @@ class Answer:
         return 200 <= self.status < 300
 
 
+class Containers(Protocol):
+    """What only a backend of containers can do. Members are validator ids, `MESH` and `CONTROL`.
+
+    A member has up to three containers: `service`, `sidecar` (Tailscale), and `anchor`, which owns their network.
+    `CONTROL` has its service only. Verbs return once the engine has done them.
+    """
+
+    network: str
+    """`tailnet` or `bridge`."""
+
+    def act(self, member: str, place: Place, verb: Verb) -> None:
+        """Kill, stop, start, restart, pause or unpause one container."""
+
+    def is_up(self, member: str, place: Place) -> bool:
+        """Whether the container runs (a paused one does not)."""
+
+    def run(self, member: str, place: Place, arguments: Sequence[str], timeout_s: int = 20) -> tuple[int, str]:
+        """Run a command inside a container; its exit code and output."""
+
+    def run_beside(self, member: str, arguments: Sequence[str], timeout_s: int = 20) -> tuple[int, str]:
+        """Run a command as root in the member's network namespace (iptables, ip), from a container made for it."""
+
+    def disconnect(self, member: str) -> None:
+        """Take the member's anchor off the underlay network."""
+
+    def connect(self, member: str) -> None:
+        """Put the member's anchor back on the underlay network, with its address and names."""
+
+    def get_underlay_ip(self, member: str) -> str:
+        """The member's address on the bridge network of the engine."""
+
+
 class Backend(Protocol):
     """What every backend can do. Node names are validator ids and `MESH`."""
 
     name: str
+    containers: Containers | None
+    """What faults and checks of containers act through; None on other backends."""
 
     def start_mesh(self) -> None:
         """Start the mesh. Returns at once; raises `TanaError` where it cannot even be tried."""

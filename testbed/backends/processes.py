@@ -39,6 +39,7 @@ class ProcessesBackend:
     """See `testbed.backends.base.Backend`. `held` are the plan's ports; they are released by `cleanup`."""
 
     name = "processes"
+    containers = None
 
     def __init__(self, plan: Plan, folder: Path, held: HeldPorts) -> None:
         self._plan = plan

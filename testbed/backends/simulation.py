@@ -31,6 +31,7 @@ class SimulationBackend:
     """See `testbed.backends.base.Backend`."""
 
     name = "simulation"
+    containers = None
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan

@@ -36,7 +36,7 @@ USER tana
 WORKDIR /data
 ENTRYPOINT ["dumb-init", "--"]
 CMD ["tana", "--help"]
-HEALTHCHECK --interval=2s --timeout=3s --start-period=30s CMD ["is-healthy", "9001"]
+HEALTHCHECK --interval=5s --timeout=3s CMD ["is-healthy", "9001"]
 
 FROM ${HEADSCALE_IMAGE} AS headscale
 

@@ -31,7 +31,8 @@ _CLUSTER = _Template("""\
 #   docker compose down --volumes    stop, and forget everything
 #
 # Each member is three containers: the anchor owns the network (addresses, names, published ports) and never restarts;
-# the Tailscale sidecar and the service live in the anchor's network, so that either may restart alone.
+# the Tailscale sidecar and the service live in the anchor's network, so that either may restart alone. A service waits by
+# itself until its sidecar is on the tailnet; health checks are for people, and seldom, because each costs a process.
 # docs/docker.md says what runs where, docs/tailnet.md how to use a tailnet of your own.
 
 x-image: &image
@@ -63,9 +64,8 @@ x-sidecar: &sidecar
   devices: [/dev/net/tun]
   healthcheck:
     test: [CMD, wget, -q, -O, /dev/null, "http://127.0.0.1:9002/healthz"]
-    interval: 1s
-    timeout: 2s
-    retries: 60
+    interval: 5s
+    timeout: 3s
 
 x-sidecar-environment: &sidecar-environment
   TS_USERSPACE: "false"
@@ -201,7 +201,7 @@ services:
     network_mode: service:mesh-anchor
     depends_on:
       sovereign-key: {condition: service_completed_successfully}
-      mesh-tailscale: {condition: service_healthy, restart: true}
+      mesh-tailscale: {condition: service_started, restart: true}
     environment:
       MESH_TAILSCALE_SOCKET: /var/run/tailscale/tailscaled.sock
       MESH_OFFLINE_AFTER_MS: ${MESH_OFFLINE_AFTER_MS:-}
@@ -266,7 +266,7 @@ _VALIDATOR = _Template("""
     network_mode: service:%name-anchor
     depends_on:
       sovereign-key: {condition: service_completed_successfully}
-      %name-tailscale: {condition: service_healthy, restart: true}
+      %name-tailscale: {condition: service_started, restart: true}
     environment:
       <<: *validator-environment
       TANA_NODE_ID: %name

@@ -23,7 +23,7 @@ from tana.client.keyfiles import get_node_key_path, get_service_key_path, write_
 from tana.crypto.keys import Signer
 from tana.node.log import SignLog
 from tana.types.errors import Unavailable
-from testbed.backends.base import MESH, Answer, Request
+from testbed.backends.base import MESH, Answer, Containers, Request
 from testbed.child import CONTROL_VARIABLE, PARENT_VARIABLE
 from testbed.hooks import write_control_file
 from testbed.plan import NodePlan, Plan
@@ -39,7 +39,7 @@ class ProcessesBackend:
     """See `testbed.backends.base.Backend`. `held` are the plan's ports; they are released by `cleanup`."""
 
     name = "processes"
-    containers = None
+    containers: Containers | None = None
 
     def __init__(self, plan: Plan, folder: Path, held: HeldPorts) -> None:
         self._plan = plan

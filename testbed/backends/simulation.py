@@ -13,7 +13,7 @@ from tana.mesh.memory import MemoryStore
 from tana.mesh.registry import MeshRules
 from tana.mesh.service import MeshService
 from tana.node.hooks import Hooks
-from testbed.backends.base import MESH, Answer, Request
+from testbed.backends.base import MESH, Answer, Containers, Request
 from testbed.backends.simulated_network import Network
 from testbed.backends.simulated_node import Disk, SimulatedNode, format_time
 from testbed.backends.virtual_time import Scheduler
@@ -31,7 +31,7 @@ class SimulationBackend:
     """See `testbed.backends.base.Backend`."""
 
     name = "simulation"
-    containers = None
+    containers: Containers | None = None
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan

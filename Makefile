@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 BACKEND ?= processes
+NETWORK ?= tailnet
 SCENARIO ?= scenarios/converge.toml
 TESTBED_ARGS ?=
 PYTEST_ARGS ?=
@@ -20,7 +21,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test testbed lint format bench bench-up lock clean distclean FORCE
+.PHONY: help setup test testbed lint format bench bench-up lock compose up down base-image tailnet-images clean distclean FORCE
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
@@ -69,6 +70,25 @@ lock: ## Resolve requirements.lock anew from pyproject.toml (needs uv)
 	@command -v uv >/dev/null || { echo "error: uv is not installed: pipx install uv" >&2; exit 1; }
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header \
 		--quiet --output-file requirements.lock
+	uv pip compile pyproject.toml --group image --universal --python-version 3.11 --generate-hashes --no-header \
+		--quiet --constraint requirements.lock --output-file requirements-image.lock
+
+compose: $(STAMP) ## Write the Compose files of three validators anew from their template
+	$(BIN)/python -m testbed.compose
+
+COMPOSE = docker compose -f docker-compose.yml $(if $(filter bridge,$(NETWORK)),-f docker-compose.bridge.yml,$(if $(TS_AUTHKEY),-f docker-compose.own-tailnet.yml))
+
+up: ## Bring up a mesh and three validators in containers, NETWORK=tailnet|bridge, or TS_AUTHKEY=… for your own tailnet
+	$(COMPOSE) up --build --detach
+
+down: ## Take the containers down and forget their data
+	$(COMPOSE) down --volumes --remove-orphans
+
+base-image: ## Without an image registry: make tana-base from Debian packages (then: BASE_IMAGE=tana-base:latest)
+	.ci/base-image
+
+tailnet-images: ## Without an image registry: build Tailscale and headscale from source, as .ci/closed.env names them
+	.ci/tailnet-images
 
 clean: ## Remove caches and compiled files (run folders and .venv stay)
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -23,7 +23,7 @@ _POLL_S = 0.1
 _HOST = "http://local-tailscaled.sock"
 
 _REMEDIES = {
-    "NeedsLogin": "give the sidecar a valid auth key: docs/tailnet.md says how",
+    "NeedsLogin": "see the sidecar's log; give it an auth key that is valid, or a control server that it can reach",
     "NeedsMachineAuth": "approve this machine in the admin console of the tailnet",
     "Stopped": "bring it up again: tailscale up",
     "InUseOtherUser": "give each node a Tailscale daemon of its own",
@@ -144,17 +144,19 @@ class Tailscale:
     ) -> TailnetStatus:
         """The status once this node is on its tailnet. `on_waiting` is told, whenever it changes, what is waited for.
 
-        Raises `Unavailable`, which names the state it is stuck in and the remedy.
+        Raises `Unavailable`, which names the state it is stuck in and the remedy. A daemon that comes and goes (its
+        container restarts when it cannot log in) is explained by the state it was last in.
         """
         told = ""
+        stuck: Unavailable | None = None
 
         async def look() -> TailnetStatus:
-            nonlocal told
+            nonlocal told, stuck
             try:
                 status = await self.get_status()
                 if status.state == RUNNING and status.self_node is not None and status.self_node.ip:
                     return status
-                error = _explain(status)
+                error = stuck = _explain(status)
             except Unavailable as reason:
                 error = reason
             if error.message != told:
@@ -162,7 +164,10 @@ class Tailscale:
                 on_waiting(told)
             raise error
 
-        return await _retry(look, timeout_ms)
+        try:
+            return await _retry(look, timeout_ms)
+        except Unavailable as last:
+            raise (stuck or last) from None
 
     async def wait_peer(
         self, name: str, timeout_ms: int = WAIT_MS, on_waiting: Callable[[str], None] = lambda words: None
@@ -216,7 +221,8 @@ class Tailscale:
     def _unavailable(self, reason: str) -> Unavailable:
         return Unavailable(
             f"Tailscale at {self.socket} does not answer: {reason}",
-            remedy="start the Tailscale sidecar, or give the path of its socket with TANA_TAILSCALE_SOCKET",
+            remedy="start the Tailscale sidecar or see in its log why it ended, or give the path of its socket with "
+            "TANA_TAILSCALE_SOCKET",
         )
 
 

@@ -119,6 +119,12 @@ def test_waiting_for_a_login_that_never_comes_says_what_to_do(tmp_path: Path) ->
     assert "auth key" in caught.value.remedy
 
 
+def test_daemon_that_comes_and_goes_is_explained_by_its_last_state(tmp_path: Path) -> None:
+    stuck = (200, {"BackendState": "NeedsLogin"})
+    with pytest.raises(Unavailable, match="NeedsLogin"):
+        ask(tmp_path, lambda tailscale: tailscale.wait_running(timeout_ms=200), stuck, (503, b"going"))
+
+
 def test_waiting_for_a_peer(tmp_path: Path) -> None:
     told: list[str] = []
     alone = {**STATUS, "Peer": None}

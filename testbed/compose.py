@@ -31,8 +31,8 @@ _CLUSTER = _Template("""\
 #   docker compose down --volumes    stop, and forget everything
 #
 # Each member is three containers: the anchor owns the network (addresses, names, published ports) and never restarts;
-# the Tailscale sidecar and the service live in the anchor's network, so that either may restart alone. A service waits by
-# itself until its sidecar is on the tailnet; health checks are for people, and seldom, because each costs a process.
+# the Tailscale sidecar and the service live in the anchor's network, so that either may restart alone. A service waits
+# by itself until its sidecar is on the tailnet. Health checks are for people, and seldom: each costs a process.
 # docs/docker.md says what runs where, docs/tailnet.md how to use a tailnet of your own.
 
 x-image: &image

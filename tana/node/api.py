@@ -45,6 +45,7 @@ class _Running:
     machine: Machine
     blocks: BlockSource
     submission: Submission
+    get_addresses: Callable[[], Mapping[bytes, str]]
 
 
 class NodeApi:
@@ -62,10 +63,17 @@ class NodeApi:
         if machine is not None and blocks is not None and submit is not None:
             self.start(machine, blocks, submit)
 
-    def start(self, machine: Machine, blocks: BlockSource, submit: Submit) -> None:
-        """From now on the machine answers. `submit` gives transactions to it as one input."""
+    def start(
+        self,
+        machine: Machine,
+        blocks: BlockSource,
+        submit: Submit,
+        get_addresses: Callable[[], Mapping[bytes, str]] = dict,
+    ) -> None:
+        """From now on the machine answers. `submit` gives transactions to it as one input, `get_addresses` says where
+        the other end of each link is."""
         is_committed = _make_committed_check(blocks)
-        self._running = _Running(machine, blocks, Submission(submit, is_committed))
+        self._running = _Running(machine, blocks, Submission(submit, is_committed), get_addresses)
 
     def handle(self, method: str, path: str, query: Query | None = None, body: Any = None) -> Answer:
         """The status and JSON value of one request. Never raises for what a client did."""
@@ -151,7 +159,7 @@ class NodeApi:
             return {"peers": []}
         machine = self._running.machine
         status = machine.status()
-        heights = dict(status.peer_heights)
+        heights, addresses = dict(status.peer_heights), self._running.get_addresses()
         validators = {item.public_key: item for item in machine.ledger.validators.validators}
         rows = []
         for key in status.peers:
@@ -160,6 +168,7 @@ class NodeApi:
                 {
                     "id": validator.node_id if validator else self.info.node_ids.get(key),
                     "publicKey": format_public_key(key),
+                    "address": addresses.get(key),
                     "height": heights.get(key, 0),
                     "power": validator.power if validator else 0,
                 }

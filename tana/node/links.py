@@ -7,6 +7,8 @@ Rules:
    the second everything: the protocol announces what it holds and sends again, so a lost frame costs time only.
 4. A peer that sends what cannot be decoded, or a frame over `MAX_FRAME_BYTES`, loses its link. One that sends
    faster than its share is read more slowly, and TCP makes it wait.
+5. Where a network knows whose an address is (`check_place`), it must agree with the key's owner before this node proves
+   itself.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -72,6 +74,9 @@ class LinkTiming:
 
 Address = tuple[str, int]
 
+PlaceCheck = Callable[[bytes, str, int], Awaitable[None]]
+"""Raises a `TanaError` where the peer of this key must not speak from this address and port."""
+
 
 class Links:
     """All links of a node. `accept` serves one incoming connection; `set_addresses` says whom to dial and where."""
@@ -84,12 +89,14 @@ class Links:
         chain_id: bytes,
         verifier: Verifier,
         is_admitted: Callable[[bytes], bool],
+        check_place: PlaceCheck | None = None,
         timing: LinkTiming = LinkTiming(),
     ) -> None:
         self._signer = signer
         self._chain_id = chain_id
         self._verifier = verifier
         self._is_admitted = is_admitted
+        self._check_place = check_place
         self._events = events
         self._timing = timing
         self._links: dict[bytes, _Link] = {}
@@ -106,6 +113,11 @@ class Links:
     def peers(self) -> tuple[bytes, ...]:
         """The keys of the peers that have a link now, sorted."""
         return tuple(sorted(self._links))
+
+    @property
+    def addresses(self) -> dict[bytes, str]:
+        """The other end of each link, as `host:port`."""
+        return {peer: _format_address(link.connection) for peer, link in self._links.items()}
 
     def send(self, peer: bytes, message: PeerMessage) -> None:
         """Send to one peer; without a link, nothing happens."""
@@ -188,6 +200,7 @@ class Links:
             if role == "dialer":
                 await connection.send(handshake.write_hello())
                 handshake.read_hello(await _receive(connection))
+                await self._check_peer_place(handshake.peer, connection)
                 await connection.send(handshake.write_proof())
                 handshake.read_proof(await _receive(connection))
                 return handshake.peer
@@ -196,8 +209,14 @@ class Links:
                 raise Forbidden("the node with the lower key dials", code="wrong_direction")
             await connection.send(handshake.write_hello())
             handshake.read_proof(await _receive(connection))
+            await self._check_peer_place(handshake.peer, connection)
             await connection.send(handshake.write_proof())
         return handshake.peer
+
+    async def _check_peer_place(self, peer: bytes, connection: Connection) -> None:
+        if self._check_place is not None:
+            host, port = connection.remote_address[:2]
+            await self._check_place(peer, host, port)
 
     async def _serve(self, peer: bytes, connection: Connection) -> None:
         """Read an established link until it ends."""
@@ -352,6 +371,11 @@ async def _wait_briefly(waker: asyncio.Event, seconds: float) -> None:
 def _get_host(connection: Connection) -> str:
     address = connection.remote_address
     return str(address[0]) if address else "unknown"
+
+
+def _format_address(connection: Connection) -> str:
+    host, port = connection.remote_address[:2]
+    return f"{_bracket(host)}:{port}"
 
 
 def _bracket(host: str) -> str:

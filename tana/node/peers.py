@@ -25,6 +25,8 @@ class PeerEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     public_key: PublicKeyText
     host: Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)]
+    hostname: Annotated[str, msgspec.Meta(max_length=253)] = ""
+    """Its name on the tailnet, as registered; empty in books of older versions."""
 
     @property
     def key(self) -> bytes:
@@ -77,6 +79,7 @@ def _to_entry(node: MeshNode) -> PeerEntry | None:
         "public_key": node.public_key,
         "host": node.tailscale_ip or node.tailscale_hostname,
         "port": service.port,
+        "hostname": node.tailscale_hostname,
     }
     try:
         return msgspec.convert(row, PeerEntry)

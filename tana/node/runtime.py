@@ -30,14 +30,15 @@ from tana.node.hooks import NO_HOOKS, Hooks
 from tana.node.http import HttpListener, NodeApp, open_listener
 from tana.node.identity import NodeIdentity, build_node_registration, open_sign_state, prepare_node
 from tana.node.joining import Denied, Joining, load_genesis
-from tana.node.links import CLOSE_REFUSED, Links, LinkTiming, get_connection_options
+from tana.node.links import CLOSE_REFUSED, Links, LinkTiming, PlaceCheck, get_connection_options
 from tana.node.machine import Machine, MachineConfig
 from tana.node.mesh import MeshConnection
 from tana.node.metrics import Gauges, Metrics
 from tana.node.peers import PeerBook
 from tana.node.settings import ValidatorSettings
 from tana.node.store import ChainStore
-from tana.node.tailnet import join_tailnet, make_doorkeeper, read_gateway
+from tana.node.tailnet import check_place, join_tailnet, make_doorkeeper, read_gateway
+from tana.node.tailscale import Tailscale
 from tana.t4.app import create_t4_app
 from tana.t4.store import ContentStore
 from tana.types.errors import StorageError
@@ -240,6 +241,7 @@ class _Node:
             chain_id=signed.chain_id,
             verifier=keys.verify,
             is_admitted=self._is_admitted,
+            check_place=self._make_place_check(),
             timing=self._timing,
         )
         self._stack.push_async_callback(links.close)
@@ -248,10 +250,22 @@ class _Node:
             "chain_opened", chain_id=signed.chain_id.hex(), height=store.height, can_sign=sign_state.log is not None
         )
         driver.start(links)
-        self._api.start(machine, store, driver.submit)
+        self._api.start(machine, store, driver.submit, lambda: links.addresses)
         self._ledger_app.waiters = driver.waiters
         self._links.set_result(links)
         return links
+
+    def _make_place_check(self) -> PlaceCheck | None:
+        """What asks the Tailscale daemon beside this node whose a peer's address is; None on any other network."""
+        if not self._settings.tailscale_socket:
+            return None
+        tailscale = Tailscale(self._settings.tailscale_socket)
+        self._stack.push_async_callback(tailscale.close)
+
+        async def check(peer: bytes, host: str, port: int) -> None:
+            check_place(await tailscale.who_is(host, port), self._get_claims(peer))
+
+        return check
 
     def _create_heartbeats(self, mesh: MeshConnection, joining: Joining) -> Heartbeats:
         return Heartbeats(
@@ -278,6 +292,14 @@ class _Node:
 
     def _is_admitted(self, key: bytes) -> bool:
         return self._get_machine().ledger.validators.get_power(key) > 0 or key in self._book
+
+    def _get_claims(self, key: bytes) -> tuple[str, ...]:
+        """Where a peer says it is on the tailnet: as it registered, else by its name on the chain."""
+        entry = self._book.get(key)
+        if entry is not None:
+            return tuple(filter(None, (entry.hostname, entry.host)))
+        validators = self._get_machine().ledger.validators.validators
+        return tuple(item.node_id for item in validators if item.public_key == key)
 
     def _read_health(self) -> Health:
         status = self._get_machine().status()

@@ -2,12 +2,13 @@
 
 Peers and t4 listen on the address of the tailnet only. The ledger, the status port and the mesh are also for tools on
 the host, which come through the bridge: from there only its gateway, which is the host, is let in.
+A peer link must come from, or lead to, the place on the tailnet that the peer registered.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import httpx
@@ -15,8 +16,8 @@ import msgspec
 import structlog
 
 from tana.node.settings import ValidatorSettings
-from tana.node.tailscale import TailnetNode, TailnetStatus, Tailscale
-from tana.types.errors import SettingsError
+from tana.node.tailscale import TailnetNode, TailnetStatus, Tailscale, Visitor
+from tana.types.errors import Forbidden, SettingsError
 
 TAILNET = ipaddress.ip_network("100.64.0.0/10")
 EVERYWHERE = "0.0.0.0"
@@ -71,6 +72,20 @@ def is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def check_place(visitor: Visitor | None, claims: Iterable[str]) -> None:
+    """Raises `Forbidden` where a peer's names and addresses, `claims`, are not those of who is on the line."""
+    if visitor is None:
+        raise Forbidden("peer links must come over the tailnet", code="not_on_tailnet")
+    for claim in claims:
+        owned = visitor.ips if is_address(claim) else (visitor.name, visitor.dns_name)
+        if claim.lower().rstrip(".") not in owned:
+            raise Forbidden(
+                f"a link with {visitor.dns_name} on the tailnet carries the key of {claim[:80]!a}",
+                remedy="each node speaks from its own place on the tailnet",
+                code="wrong_identity",
+            )
 
 
 def make_doorkeeper(gateway: str) -> Callable[[str], bool]:

@@ -26,14 +26,16 @@ ROOMS = {
     "tana.consensus": ("tana.types", "tana.crypto"),
     "tana.ledger": ("tana.types", "tana.crypto"),
     "tana.mesh": ("tana.types", "tana.crypto"),
-    "tana.auth": ("tana.types", "tana.crypto"),
-    "tana.t4": ("tana.types", "tana.crypto", "tana.auth"),
-    "tana.client": ("tana.types", "tana.crypto", "tana.auth"),
+    "tana.durable": ("tana.types",),
+    "tana.auth": ("tana.types", "tana.crypto", "tana.durable"),
+    "tana.t4": ("tana.types", "tana.crypto", "tana.durable", "tana.auth"),
+    "tana.client": ("tana.types", "tana.crypto", "tana.durable", "tana.auth"),
     "tana.node": (
         "tana.types",
         "tana.crypto",
         "tana.consensus",
         "tana.ledger",
+        "tana.durable",
         "tana.auth",
         "tana.t4",
         "tana.client",
@@ -176,6 +178,7 @@ def test_rules_hold() -> None:
 
 def test_every_package_has_a_row() -> None:
     packages = {f"tana.{path.parent.name}" for path in (ROOT / "tana").glob("*/__init__.py")}
+    packages |= {f"tana.{path.stem}" for path in (ROOT / "tana").glob("[!_]*.py")}
     assert packages == {row for row in ROOMS if row.startswith("tana")}
 
 

@@ -6,8 +6,6 @@ Only the mesh's word that a node is denied or gone revokes a key. An outage of t
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ import msgspec
 
 from tana.auth.token import SERVICES
 from tana.crypto.keys import format_public_key, parse_public_key
+from tana.durable import write_atomically
 from tana.types.errors import InvalidInput, StorageError
 
 TRUSTED_STATUSES = ("active", "offline")
@@ -123,26 +122,4 @@ def _read(path: Path) -> dict[tuple[str, str], bytes]:
 def _write(path: Path, keys: Mapping[tuple[str, str], bytes]) -> None:
     rows = tuple(_Row(*pair, format_public_key(keys[pair])) for pair in sorted(keys))
     data = msgspec.json.format(msgspec.json.encode(_Document(1, rows)), indent=1)
-    temporary = ""
-    try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _fsync_folder(path.parent)
-    except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        raise StorageError(
-            f"{path} cannot be written: {error.strerror}", remedy="check free space and permissions of its folder"
-        ) from None
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    write_atomically(path, data)

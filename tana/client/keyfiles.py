@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from tana.crypto.keys import KeyPair, parse_public_key
+from tana.durable import sync_folder
 from tana.types import canonical
 from tana.types.errors import Conflict, InvalidInput, SettingsError
 
@@ -153,7 +154,7 @@ def write_private_file(path: Path, data: bytes, *, force: bool = False) -> None:
             _move_into_place(temporary, path, force)
         finally:
             temporary.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except FileExistsError:
         raise Conflict(
             f"{path} exists and would be lost",
@@ -197,14 +198,6 @@ def _move_into_place(temporary: Path, path: Path, force: bool) -> None:
         if path.exists():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
         temporary.replace(path)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _warn_if_exposed(path: Path, warn: Callable[[str], None]) -> None:

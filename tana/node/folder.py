@@ -15,7 +15,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from tana.types.errors import SettingsError, StorageError
+from tana.types.errors import SettingsError
 
 
 class DataFolder:
@@ -62,31 +62,3 @@ class DataFolder:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file so that it holds either the old bytes or the new, durably, whatever happens.
-
-    Raises `StorageError` naming the file.
-    """
-    temporary = path.with_name(path.name + ".new")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        raise StorageError(
-            f"{path} cannot be written: {error.strerror}", remedy="free space or mend the permissions, then start again"
-        ) from None
-
-
-def sync_folder(path: Path) -> None:
-    """Make names created, renamed or removed in a folder durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

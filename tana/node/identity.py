@@ -17,8 +17,9 @@ import structlog
 from tana.client.keyfiles import SERVICES, get_node_key_path, get_service_key_path, read_key, write_key
 from tana.client.registration import Body, build_registration, build_service
 from tana.crypto.keys import KeyPair
+from tana.durable import sync_folder
 from tana.node.effects import LogRecord
-from tana.node.folder import DataFolder, sync_folder
+from tana.node.folder import DataFolder
 from tana.node.log import NOTHING_SIGNED, SignFloor, SignLog
 from tana.node.settings import ValidatorSettings, get_default_data_path
 from tana.types.errors import SettingsError, StorageError

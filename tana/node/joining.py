@@ -15,8 +15,9 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from tana.client.mesh import MeshNode, is_same_registration
 from tana.client.registration import Body
 from tana.crypto import keys
+from tana.durable import write_atomically
 from tana.node.api import NodeInfo
-from tana.node.folder import DataFolder, write_atomically
+from tana.node.folder import DataFolder
 from tana.node.mesh import MeshConnection
 from tana.types import canonical
 from tana.types.errors import (

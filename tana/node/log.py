@@ -29,8 +29,8 @@ from pathlib import Path
 
 import msgspec
 
+from tana.durable import sync_folder, write_atomically
 from tana.node.effects import LogRecord, Signed
-from tana.node.folder import sync_folder, write_atomically
 from tana.types.block import PublicKey
 from tana.types.errors import StorageError
 from tana.types.messages import Vote

@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 
 from tana.client.mesh import MeshNode
-from tana.node.folder import write_atomically
+from tana.durable import write_atomically
 from tana.types.errors import StorageError
 from tana.types.genesis import PublicKeyText
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from tana.durable import sync_folder
 from tana.types.errors import InvalidInput, NotFound, StorageError, TooLarge, Unavailable
 
 MAX_CONTENT_BYTES = 32 * 1024 * 1024
@@ -52,7 +53,7 @@ class ContentStore:
             self._incoming.mkdir(parents=True, exist_ok=True)
             for stale in self._incoming.iterdir():
                 stale.unlink()
-            _fsync_folder(root.parent)
+            sync_folder(root.parent)
 
     def begin(self, content_hash: str) -> Upload:
         """Start to store the content of that hash. Raises `InvalidInput` for a malformed hash."""
@@ -103,7 +104,7 @@ class ContentStore:
                 path.unlink()
             except FileNotFoundError:
                 raise _not_found(content_hash) from None
-            _fsync_folder(path.parent)
+            sync_folder(path.parent)
 
     def get_path(self, content_hash: str) -> Path:
         """Where content of that hash lies or would lie. Raises `InvalidInput` for a malformed hash."""
@@ -115,10 +116,10 @@ class ContentStore:
         path = self.get_path(content_hash)
         if path.parent not in self._durable_folders:
             path.parent.mkdir(exist_ok=True)
-            _fsync_folder(self.root)
+            sync_folder(self.root)
             self._durable_folders.add(path.parent)
         os.replace(temporary, path)
-        _fsync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 class Upload:
@@ -206,11 +207,3 @@ def _storage_errors(path: Path, action: str) -> Iterator[None]:
         raise StorageError(
             f"{path} cannot be {action}: {error.strerror}", remedy="check the folder's owner, permissions and disk"
         ) from None
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

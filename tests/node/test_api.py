@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from tana.crypto.keys import format_public_key
 from tana.ledger.mempool import Admission, Mempool
 from tana.node.api import NodeApi, NodeInfo
 from tana.node.blocks import MemoryBlocks
-from tana.node.inputs import Started
+from tana.node.inputs import PeerConnected, Started
 from tana.node.machine import Machine, MachineConfig
 from tana.types.transaction import SignedTransaction
 from tests.node.chain import VALIDATOR, Chain
@@ -71,6 +72,15 @@ def test_health_tells_where_the_node_stands(node: Fixture) -> None:
     assert health["consensus"]["decidingHeight"] == 3
     assert health["consensus"]["missing"] == ["validator-1"]
     assert health["consensus"]["quorumPower"] == 1
+
+
+def test_peers_come_with_the_address_of_their_link() -> None:
+    node = Fixture()
+    peer = b"p" * 32
+    node.api.start(node.machine, node.blocks, node._submit, lambda: {peer: "100.64.0.7:9000"})
+    node.machine.step(PeerConnected(peer), 0)
+    (row,) = node.get("/peers")["peers"]
+    assert (row["publicKey"], row["address"]) == (format_public_key(peer), "100.64.0.7:9000")
 
 
 def test_blocks(node: Fixture) -> None:

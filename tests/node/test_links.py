@@ -23,6 +23,7 @@ from tana.node.links import (
     get_connection_options,
 )
 from tana.types.block import RawTransaction
+from tana.types.errors import Forbidden
 from tana.types.messages import BlockPart, PeerMessage, Transactions
 from tests.node.cluster import make_key, wait_until
 
@@ -43,9 +44,21 @@ class Endpoint:
         self.events: list[tuple[str, bytes]] = []
         self.messages: list[PeerMessage] = []
         self.address: Address = ("127.0.0.1", 0)
+        self.refused_places: set[bytes] = set()
         self.links = Links(
-            self, signer=key, chain_id=chain_id, verifier=verify, is_admitted=self.admitted.__contains__, timing=TIMING
+            self,
+            signer=key,
+            chain_id=chain_id,
+            verifier=verify,
+            is_admitted=self.admitted.__contains__,
+            check_place=self.check_place,
+            timing=TIMING,
         )
+
+    async def check_place(self, peer: bytes, host: str, port: int) -> None:
+        assert (host, port > 0) == ("127.0.0.1", True)
+        if peer in self.refused_places:
+            raise Forbidden("somebody else's place", code="wrong_identity")
 
     def on_connected(self, peer: bytes) -> None:
         self.events.append(("connected", peer))
@@ -207,6 +220,47 @@ def test_peer_that_is_no_longer_admitted_is_cut_off() -> None:
             await high.wait_peers()
             await low.wait_peers()
             assert (await dial_and_get_refused(high, LOW)).rcvd is not None
+
+    asyncio.run(play())
+
+
+def test_links_say_where_the_other_end_is() -> None:
+    async def play() -> None:
+        async with run_pair() as (low, high):
+            host, port = high.address
+            assert low.links.addresses == {HIGH.public_key: f"{host}:{port}"}
+            assert high.links.addresses.keys() == {LOW.public_key}
+
+    asyncio.run(play())
+
+
+def test_invalid_place_of_a_dialer() -> None:
+    async def play() -> None:
+        async with Endpoint(HIGH).run() as high:
+            high.refused_places.add(LOW.public_key)
+            refused = await dial_and_get_refused(high, LOW)
+            assert refused.rcvd is not None
+            assert (refused.rcvd.code, refused.rcvd.reason) == (CLOSE_REFUSED, "wrong_identity")
+            assert (high.events, high.links.refused_links) == ([], 1)
+
+    asyncio.run(play())
+
+
+def test_invalid_place_of_a_listener() -> None:
+    """The dialer does not even prove itself; once the place is right, it gets its link."""
+
+    async def play() -> None:
+        async with Endpoint(LOW).run() as low, Endpoint(HIGH).run() as high:
+            low.refused_places.add(HIGH.public_key)
+            low.links.set_addresses({HIGH.public_key: high.address})
+
+            async def is_refused() -> bool:
+                return low.links.refused_links > 0 and high.links.refused_links > 0
+
+            await wait_until(is_refused)
+            assert (low.events, high.events) == ([], [])
+            low.refused_places.clear()
+            await low.wait_peers(HIGH)
 
     asyncio.run(play())
 

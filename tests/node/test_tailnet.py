@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
 from tana.node.settings import ValidatorSettings, load_settings
-from tana.node.tailnet import is_address, join_tailnet, make_doorkeeper, read_gateway
-from tana.types.errors import SettingsError
-from tests.node.test_tailscale import STATUS, FakeDaemon, Json, running
+from tana.node.tailnet import check_place, is_address, join_tailnet, make_doorkeeper, read_gateway
+from tana.node.tailscale import Visitor
+from tana.types.errors import Forbidden, SettingsError
+from tests.node.cluster import run_cluster, wait_until
+from tests.node.test_tailscale import STATUS, Answer, FakeDaemon, Json, running
 
 
 def _join(folder: Path, status: Json, mesh_url: str) -> ValidatorSettings:
@@ -51,6 +54,73 @@ def test_doorkeeper_knows_the_tailnet_this_machine_and_the_gateway() -> None:
     is_welcome = make_doorkeeper("172.18.0.1")
     assert all(map(is_welcome, ("100.64.0.7", "100.127.255.254", "127.0.0.1", "172.18.0.1")))
     assert not any(map(is_welcome, ("172.18.0.2", "100.128.0.1", "192.168.1.1", "::ffff:172.18.0.2")))
+
+
+VISITOR = Visitor("validator-2.tana.internal", ("100.64.0.2", "fd7a::2"), ())
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [(), ("validator-2",), ("Validator-2.tana.internal.", "100.64.0.2"), ("validator-2.tana.internal", "fd7a::2")],
+)
+def test_peer_in_its_own_place(claims: tuple[str, ...]) -> None:
+    check_place(VISITOR, claims)
+
+
+@pytest.mark.parametrize("claims", [("validator-3",), ("validator-2", "100.64.0.3"), ("validator-2.other.net",)])
+def test_invalid_place_of_another(claims: tuple[str, ...]) -> None:
+    with pytest.raises(Forbidden, match=r"validator-2\.tana\.internal") as caught:
+        check_place(VISITOR, claims)
+    assert caught.value.code == "wrong_identity"
+
+
+def test_invalid_place_outside_the_tailnet() -> None:
+    with pytest.raises(Forbidden) as caught:
+        check_place(None, ("validator-2",))
+    assert caught.value.code == "not_on_tailnet"
+
+
+class OneDaemon(FakeDaemon):
+    """A daemon that says one status, and one name of whoever it is asked about."""
+
+    def __init__(self, name: str, visitor: str) -> None:
+        super().__init__()
+        self.name, self.visitor = name, visitor
+
+    def answer(self, head: str) -> Answer:
+        own = {"DNSName": f"{self.name}.tana.internal.", "TailscaleIPs": ["127.0.0.1"]}
+        visitor = {"Name": f"{self.visitor}.tana.internal.", "Addresses": ["127.0.0.1/32"]}
+        return 200, {"Node": visitor} if "whois" in head else {"BackendState": "Running", "TUN": True, "Self": own}
+
+
+def test_peer_link_from_another_place_is_refused_until_the_tailnet_agrees(tmp_path: Path) -> None:
+    async def play() -> None:
+        daemons = {"validator-1": OneDaemon("validator-1", "thief"), "validator-2": OneDaemon("validator-2", "thief")}
+        async with AsyncExitStack() as stack:
+            cluster = await stack.enter_async_context(run_cluster(tmp_path / "cluster"))
+            for name, daemon in daemons.items():
+                folder = tmp_path / name
+                folder.mkdir()
+                await stack.enter_async_context(running(daemon, folder))
+                await cluster.start_node(name, tailscale_socket=str(folder / "s"))
+                await cluster.wait_registered(name)
+                cluster.mesh.approve(name)
+            cluster.mesh.publish_genesis()
+
+            async def is_refused() -> bool:
+                return any("whois" in head for daemon in daemons.values() for head in daemon.requests)
+
+            await wait_until(is_refused)
+            for node in cluster.nodes:
+                health = await cluster.wait_state(node, "validating")
+                assert (health["peers"], health["currentHeight"]) == (0, 0)
+            daemons["validator-1"].visitor, daemons["validator-2"].visitor = "validator-2", "validator-1"
+            for node in cluster.nodes:
+                await cluster.wait_height(node, 1)
+                (peer,) = (await cluster.get(node, "status", "/peers"))["peers"]
+                assert peer["address"].startswith("127.0.0.1:")
+
+    asyncio.run(play())
 
 
 def test_gateway_is_that_of_the_default_route(tmp_path: Path) -> None:

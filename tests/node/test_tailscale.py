@@ -41,10 +41,14 @@ class FakeDaemon:
             except asyncio.IncompleteReadError:
                 break
             self.requests.append(head)
-            status, body = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+            status, body = self.answer(head)
             content = body if isinstance(body, bytes) else json.dumps(body).encode()
             writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content)
         writer.close()
+
+    def answer(self, head: str) -> Answer:
+        """The answer to one request."""
+        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
 
 
 @asynccontextmanager

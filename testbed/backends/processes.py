@@ -6,33 +6,29 @@ its output goes to `logs/<name>.log`.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-
-import httpx
 
 from tana.client.keyfiles import get_node_key_path, get_service_key_path, write_key
 from tana.crypto.keys import Signer
 from tana.node.log import SignLog
 from tana.types.errors import Unavailable
+from testbed.backends.asking import Asker
 from testbed.backends.base import MESH, Answer, Containers, Request
+from testbed.backends.logs import LogFolder
 from testbed.child import CONTROL_VARIABLE, PARENT_VARIABLE
 from testbed.hooks import write_control_file
 from testbed.plan import NodePlan, Plan
 from testbed.ports import HOST, HeldPorts
 
 POLL_INTERVAL_S = 0.05
-REQUEST_TIMEOUT_S = 5
 STOP_TIMEOUT_S = 5
-MAX_PARALLEL = 8
 
 
 class ProcessesBackend:
@@ -48,11 +44,8 @@ class ProcessesBackend:
         self._logs_folder = folder / "logs"
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._exits: dict[str, str] = {}
-        self._log_offsets: dict[str, int] = {}
-        self._pool = ThreadPoolExecutor(MAX_PARALLEL, thread_name_prefix="ask")
-        limits = httpx.Limits(max_connections=4 * MAX_PARALLEL, max_keepalive_connections=4 * MAX_PARALLEL)
-        # Everything is on loopback: a proxy of the environment is never on the way.
-        self._http = httpx.Client(timeout=REQUEST_TIMEOUT_S, limits=limits, trust_env=False)
+        self._logs = LogFolder(self._logs_folder)
+        self._asker = Asker(self._get_url)
 
     # ------------------------------------------------------------------ starting and ending
 
@@ -122,16 +115,13 @@ class ProcessesBackend:
         deadline = time.monotonic() + STOP_TIMEOUT_S
         for name in running:
             _wait(self._children[name], max(deadline - time.monotonic(), 0.0))
-        self._http.close()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._asker.close()
         self._held.release()
 
     # ------------------------------------------------------------------ asking and watching
 
     def request_all(self, requests: Sequence[Request]) -> list[Answer]:
-        if len(requests) == 1:
-            return [self._request(requests[0])]
-        return list(self._pool.map(self._request, requests))
+        return self._asker.ask_all(requests)
 
     def knock(self, node: str, signer: Signer, chain_id: bytes) -> str | None:
         # Imported here: only a scenario that knocks pays for it.
@@ -146,28 +136,14 @@ class ProcessesBackend:
         time.sleep(POLL_INTERVAL_S)
 
     def read_log(self, node: str) -> list[dict[str, Any]]:
-        entries = []
-        try:
-            with (self._logs_folder / f"{node}.log").open("rb") as file:
-                file.seek(self._log_offsets.get(node, 0))
-                data = file.read()
-        except FileNotFoundError:
-            return []
-        whole = data[: data.rfind(b"\n") + 1]
-        self._log_offsets[node] = self._log_offsets.get(node, 0) + len(whole)
-        for line in whole.splitlines():
-            entry = _parse_line(line)
-            if entry is not None:
-                entries.append(entry)
-        return entries
+        return self._logs.read_new(node)
 
     def describe_exit(self, node: str) -> str:
         child = self._children.get(node)
         if child is None or child.poll() is None:
             return ""
-        return (
-            self._exits.get(node) or f"it ended with {_describe_code(child.returncode)}: {self._find_last_words(node)}"
-        )
+        words = self._logs.find_last_words(node)
+        return self._exits.get(node) or f"it ended with {_describe_code(child.returncode)}: {words}"
 
     def collect_logs(self, folder: Path) -> None:
         """The logs are there already: the children wrote them."""
@@ -205,32 +181,14 @@ class ProcessesBackend:
             child.send_signal(number)
             _wait(child, STOP_TIMEOUT_S)
 
-    def _request(self, request: Request) -> Answer:
-        url = f"http://{HOST}:{self._get_port(request)}{request.path}"
-        content = None if request.body is None else json.dumps(request.body, separators=(",", ":")).encode("utf-8")
-        headers = {"content-type": "application/json"} if content is not None else {}
-        try:
-            response = self._http.request(request.method, url, content=content, headers=headers)
-        except httpx.TimeoutException:
-            return Answer(0, f"no answer within {REQUEST_TIMEOUT_S} s")
-        except httpx.HTTPError as error:
-            return Answer(0, str(error) or type(error).__name__)
-        try:
-            return Answer(response.status_code, response.json())
-        except ValueError:
-            return Answer(response.status_code, response.text[:500])
+    def _get_url(self, request: Request) -> str:
+        return f"http://{HOST}:{self._get_port(request)}"
 
     def _get_port(self, request: Request) -> int:
         if request.target == MESH:
             return self._plan.mesh_port
         ports = self._plan.get_node(request.target).ports
         return {"ledger": ports.ledger, "t4": ports.t4, "status": ports.status}[request.port]
-
-    def _find_last_words(self, node: str) -> str:
-        try:
-            return find_last_words((self._logs_folder / f"{node}.log").read_text("utf-8", errors="replace"))
-        except OSError:
-            return "it wrote nothing"
 
 
 def prepare_keys(plan: NodePlan, folder: Path) -> None:
@@ -245,15 +203,6 @@ def prepare_keys(plan: NodePlan, folder: Path) -> None:
         write_key(get_service_key_path(plan.node_id, service, config), key)
 
 
-def find_last_words(log: str) -> str:
-    """The line of a log that says why its process ended: the exception of a traceback, else the last line."""
-    _, traceback, tail = log.rpartition("Traceback (most recent call last):\n")
-    lines = (tail if traceback else log).splitlines()
-    if traceback:
-        lines = [line for line in lines if line and not line[0].isspace()][:1] or lines
-    return lines[-1][:500] if lines else "it wrote nothing"
-
-
 def _wait(child: subprocess.Popen[bytes], timeout_s: float) -> None:
     """Wait until a child has ended; kill it where it takes too long."""
     try:
@@ -261,16 +210,6 @@ def _wait(child: subprocess.Popen[bytes], timeout_s: float) -> None:
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
-
-
-def _parse_line(line: bytes) -> dict[str, Any] | None:
-    if not line.startswith(b"{"):
-        return None
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return None
-    return entry if isinstance(entry, dict) else None
 
 
 def _describe_code(code: int) -> str:

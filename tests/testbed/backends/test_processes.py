@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from testbed.backends.processes import find_last_words
 from tests.testbed.forging import CONVERGE
 from tests.testbed.watching import open_children, read_until, start_testbed, wait_all_gone
 
@@ -101,10 +100,3 @@ def test_keep_leaves_the_data(tmp_path: Path) -> None:
     nodes = tmp_path / "runs" / "latest" / "nodes"
     assert sorted(path.name for path in nodes.iterdir()) == ["mesh", "validator-1", "validator-2"]
     assert (nodes / "validator-1" / "data" / "chain.db").exists()
-
-
-def test_last_words_of_a_process() -> None:
-    assert find_last_words("") == "it wrote nothing"
-    assert find_last_words("one\ntwo\n") == "two"
-    traceback = "begin\nTraceback (most recent call last):\n  File x\nValueError: why\n\nlater\n"
-    assert find_last_words(traceback) == "ValueError: why"

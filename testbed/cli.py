@@ -24,19 +24,29 @@ SCENARIOS = Path("scenarios")
 def run(
     scenario: Annotated[Path, typer.Argument(help="The scenario's TOML file.")] = SCENARIOS / "converge.toml",
     *,
-    backend: Annotated[str, typer.Option(help="processes or simulation")] = "processes",
+    backend: Annotated[
+        str,
+        typer.Option(help="docker, processes, simulation, or auto: docker where an engine answers, else processes."),
+    ] = "auto",
+    network: Annotated[
+        str | None, typer.Option(metavar="tailnet|bridge", help="The network of the backend docker; default tailnet.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Decides keys, workload and, in simulation, everything.")] = 1,
     runs_dir: Annotated[Path, typer.Option(help="Where the run's folder is made.")] = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json and nothing else.")] = False,
     keep: Annotated[bool, typer.Option(help="Keep the nodes' data folders, also when all is proven.")] = False,
 ) -> None:
     """Run a scenario. Exit code: 0 proven, 1 violated, 2 could not tell, 130 interrupted."""
+    from testbed.backends.choice import choose_backend
     from testbed.runner.report import format_verdicts
     from testbed.runner.run import Options
     from testbed.runner.run import run as run_scenario
 
-    options = Options(scenario, backend, seed, runs_dir, keep_data=keep, is_silent=as_json)
     try:
+        chosen, chosen_network, words = choose_backend(backend, network)
+        if words:
+            typer.echo(words, err=True)
+        options = Options(scenario, chosen, seed, runs_dir, keep_data=keep, is_silent=as_json, network=chosen_network)
         result = run_scenario(options)
     except TanaError as error:
         typer.echo(f"could not tell: {error}", err=True)
@@ -47,6 +57,33 @@ def run(
         lines = format_verdicts(result.verdicts, result.outcome, result.folder, result.summary["command"])
         typer.echo("\n".join(lines))
     raise typer.Exit(result.exit_code)
+
+
+@app.command()
+def down(
+    *,
+    images: Annotated[bool, typer.Option(help="Remove the images too that runs of this checkout made.")] = False,
+) -> None:
+    """Remove the containers, networks and volumes that runs of this checkout left in Docker, and nothing else."""
+    from testbed.backends.docker_engine import find_engine
+
+    try:
+        engine = find_engine()
+    except TanaError as error:
+        typer.echo(f"nothing to remove: {error.message}")
+        return
+    from testbed.backends.docker_image import remove_images
+    from testbed.backends.docker_leftovers import remove_all
+    from testbed.backends.docker_sdk import connect, explained
+
+    try:
+        with explained("the engine does not answer"):
+            client = connect(engine.host)
+        removed = remove_all(client) + (remove_images(client) if images else [])
+    except TanaError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(Outcome.COULD_NOT_TELL.exit_code) from None
+    typer.echo(f"removed from Docker: {len(removed)} ({', '.join(removed)})" if removed else "nothing to remove")
 
 
 @app.command("list")

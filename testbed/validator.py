@@ -1,16 +1,36 @@
 """A validator of the testbed: the real one, with hooks that the harness steers. `tana validator run` has none.
 
-Settings come from the environment, as for any validator; so does the path of the control file.
+Settings come from the environment, as for any validator; so does the path of the control file. In a container the
+command of the Compose files follows, whose flags count first: `python -m testbed.validator tana validator run --ip …`.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tana.types.errors import TanaError
 from testbed.child import CONTROL_VARIABLE, die_with_parent
+
+COMMAND = ["tana", "validator", "run"]
+
+
+def read_flags(arguments: Sequence[str]) -> dict[str, str | None]:
+    """The settings that a command `tana validator run --NAME VALUE …` gives."""
+    if not arguments:
+        return {}
+    words = list(arguments[len(COMMAND) :])
+    assert list(arguments[: len(COMMAND)]) == COMMAND, f"{arguments} is another command"
+    flags: dict[str, str | None] = {
+        name.removeprefix("--").replace("-", "_"): value for name, value in zip(words[::2], words[1::2], strict=True)
+    }
+    if "sovereign" in flags:
+        from tana.cli.sovereign import find_sovereign
+
+        flags["sovereign"] = find_sovereign(flags["sovereign"])
+    return flags
 
 
 def main() -> None:
@@ -21,7 +41,8 @@ def main() -> None:
 
     control = Path(os.environ[CONTROL_VARIABLE])
     try:
-        run_validator_process(load_settings({}, os.environ), ControlledHooks(lambda: read_control_file(control)))
+        settings = load_settings(read_flags(sys.argv[1:]), os.environ)
+        run_validator_process(settings, ControlledHooks(lambda: read_control_file(control)))
     except TanaError as error:
         sys.exit(str(error))
 

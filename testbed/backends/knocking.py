@@ -1,13 +1,18 @@
-"""Knocking at a validator's peer listener: a handshake as anybody may try it, and how the validator ends it."""
+"""Knocking at a validator's peer listener: a handshake as anybody may try it, and how the validator ends it.
+
+`python -m testbed.backends.knocking HOST PORT CHAIN_ID` knocks from inside a container, with the key in TESTBED_KEY.
+"""
 
 from __future__ import annotations
 
+import os
 import secrets
+import sys
 
 from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.sync.client import connect
 
-from tana.crypto.keys import Signer, verify
+from tana.crypto.keys import KeyPair, Signer, verify
 from tana.node.handshake import CHALLENGE_BYTES, Handshake
 from tana.types.errors import TanaError
 
@@ -36,3 +41,12 @@ def knock_at(host: str, port: int, signer: Signer, chain_id: bytes) -> str:
         return closed.rcvd.reason if closed.rcvd is not None else "the link broke"
     except (TanaError, WebSocketException, OSError) as error:
         return f"no handshake: {error}"
+
+
+def main() -> None:
+    host, port, chain_id = sys.argv[1:]
+    print(knock_at(host, int(port), KeyPair.from_text(os.environ["TESTBED_KEY"]), bytes.fromhex(chain_id)))
+
+
+if __name__ == "__main__":
+    main()

@@ -62,6 +62,8 @@ class Options:
     runs_dir: Path = Path("runs")
     keep_data: bool = False
     is_silent: bool = False
+    network: str = ""
+    """`tailnet` or `bridge`, for the backend docker."""
 
 
 @dataclass
@@ -86,9 +88,10 @@ def run(options: Options) -> Result:
     begun = datetime.datetime.now(datetime.UTC)
     clock = time.monotonic()
     folder = make_run_folder(options.runs_dir, scenario.name, begun)
-    plan, backend = setup(scenario, options.backend, options.seed, folder)
+    plan, backend = setup(scenario, options.backend, options.seed, folder, options.network)
     link_latest(folder)
-    title = f"{scenario.name} on {options.backend}, {scenario.validators} validators, seed {options.seed}"
+    place = f"{options.backend} ({options.network})" if options.network else options.backend
+    title = f"{scenario.name} on {place}, {scenario.validators} validators, seed {options.seed}"
     screen = make_screen(title, is_silent=options.is_silent)
     cluster = Cluster(plan, backend, make_checkers(), History(folder / "history.jsonl"), screen)
     steps: list[dict[str, Any]] = []
@@ -117,6 +120,7 @@ def run(options: Options) -> Result:
             "scenario": scenario.name,
             "description": scenario.description,
             "backend": options.backend,
+            "network": options.network,
             "validators": scenario.validators,
             "powers": list(scenario.get_powers()),
             "seed": options.seed,
@@ -181,7 +185,8 @@ def record_run(cluster: Cluster, plan: Plan) -> None:
 
 def describe_command(options: Options) -> str:
     """The command that runs this again."""
-    return f"testbed run {options.scenario_path} --backend {options.backend} --seed {options.seed}"
+    network = f" --network {options.network}" if options.network else ""
+    return f"testbed run {options.scenario_path} --backend {options.backend}{network} --seed {options.seed}"
 
 
 @contextmanager

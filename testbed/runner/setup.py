@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import itertools
 import os
+import sys
 from pathlib import Path
 
 from tana.types.errors import SettingsError
@@ -15,6 +16,7 @@ from testbed.ports import HeldPorts, Ports
 from testbed.scenario import Scenario
 
 BACKENDS = {
+    "docker": "containers, on a tailnet of their own or a plain bridge, real time",
     "processes": "plain processes on this machine, real time",
     "simulation": "one process, virtual time, seeded",
 }
@@ -47,8 +49,17 @@ def link_latest(folder: Path) -> None:
     temporary.replace(folder.parent / "latest")
 
 
-def setup(scenario: Scenario, backend_name: str, seed: int, folder: Path) -> tuple[Plan, Backend]:
-    """The plan and the backend that will carry it out. Raises `SettingsError` for a backend that there is not."""
+def setup(scenario: Scenario, backend_name: str, seed: int, folder: Path, network: str = "") -> tuple[Plan, Backend]:
+    """The plan and the backend that will carry it out. `network` is for the backend docker.
+
+    Raises `SettingsError` for a backend that there is not, `Unavailable` for one that does not work here.
+    """
+    if backend_name == "docker":
+        from testbed.backends.docker import make_docker_backend
+        from testbed.backends.docker_model import MESH_PORT, PORTS
+
+        plan = make_plan(scenario, seed, MESH_PORT, [PORTS for _ in scenario.node_ids])
+        return plan, make_docker_backend(plan, folder, network, say=_tell)
     if backend_name == "processes":
         from testbed.backends.processes import ProcessesBackend
 
@@ -71,3 +82,8 @@ def setup(scenario: Scenario, backend_name: str, seed: int, folder: Path) -> tup
     raise SettingsError(
         f"there is no backend {backend_name!r}", remedy=f"use one of {', '.join(BACKENDS)}", field="backend"
     )
+
+
+def _tell(line: str) -> None:
+    """Progress before there is a screen. Not on standard output, which `--json` keeps for the summary."""
+    print(line, file=sys.stderr, flush=True)

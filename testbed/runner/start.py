@@ -82,7 +82,12 @@ def refuse_unapproved(cluster: Cluster, step: RefuseUnapproved) -> None:
     plan = cluster.plan
     services = [build_service("consensus", 1, plan.outsider.public_text)]
     body = build_registration(plan.outsider, OUTSIDER, OUTSIDER, "127.0.0.1", services)
-    expect_status(cluster, "a registration", cluster.ask_mesh("POST", "/register", body).status, 201)
+    registration = cluster.ask_mesh("POST", "/register", body).status
+    if is_on_tailnet(cluster):
+        # The testbed is no node of the tailnet: it cannot even register.
+        refuse(cluster, "the registration of somebody outside the tailnet", registration, 403)
+    else:
+        expect_status(cluster, "a registration", registration, 201)
     heartbeat = build_heartbeat(plan.outsider, OUTSIDER, cluster.backend.now_ms())
     refuse(
         cluster,
@@ -188,6 +193,12 @@ def build_genesis(cluster: Cluster) -> Genesis:
         accounts=(GenesisAccount(plan.sovereign.public_text, "@sovereign", "sovereign", {}),),
         parameters=GenesisParameters(requireChainId=True),
     )
+
+
+def is_on_tailnet(cluster: Cluster) -> bool:
+    """Whether the mesh hears nodes through the tailnet only."""
+    containers = cluster.backend.containers
+    return containers is not None and containers.network == "tailnet"
 
 
 def refuse(cluster: Cluster, what: str, status: int, wanted: int) -> None:

@@ -1,7 +1,9 @@
 # Tana: every command of daily work. `make` alone lists them.
 
 PYTHON ?= python3
-BACKEND ?= processes
+# docker, processes or simulation; auto is docker where an engine answers, else processes.
+BACKEND ?= auto
+# tailnet or bridge, for containers.
 NETWORK ?= tailnet
 SCENARIO ?= scenarios/converge.toml
 TESTBED_ARGS ?=
@@ -21,16 +23,17 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test testbed lint format bench bench-up lock compose up down base-image tailnet-images clean distclean FORCE
+.PHONY: help setup test test-docker testbed lint format bench bench-up lock compose up down base-image tailnet-images clean distclean FORCE
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
 help: ## Show this list
 	@echo "Usage: make TARGET [SETTING=value]"
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "Settings: PYTHON=python3.12  BACKEND=processes|simulation  SCENARIO=scenarios/NAME.toml"
+	@echo "Settings: PYTHON=python3.12  BACKEND=docker|processes|simulation  NETWORK=tailnet|bridge"
+	@echo "          SCENARIO=scenarios/NAME.toml"
 	@echo "          TESTBED_ARGS, PYTEST_ARGS, BENCH_ARGS are passed on as they are"
 
 setup: $(STAMP) ## Make the environment in .venv from requirements.lock
@@ -43,11 +46,14 @@ $(STAMP): requirements.lock pyproject.toml tools/make_venv.py
 	@$(BIN)/python -m compileall -qq $(SOURCES) || true # a faster first start, nothing depends on it
 	@touch $@
 
-test: $(STAMP) ## Run every test, spread over the cores
+test: $(STAMP) ## Run every test that needs no Docker, spread over the cores
 	$(BIN)/pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
+test-docker: $(STAMP) ## Run the tests of the backend docker: they need an engine, and fail without one
+	$(BIN)/pytest tests/docker $(PYTEST_ARGS)
+
 testbed: $(STAMP) ## Bring up a cluster, run SCENARIO on BACKEND and prove that it converged
-	@exec $(BIN)/testbed run $(SCENARIO) --backend $(BACKEND) $(TESTBED_ARGS)
+	@exec $(BIN)/testbed run $(SCENARIO) --backend $(BACKEND) $(if $(filter auto docker,$(BACKEND)),--network $(NETWORK)) $(TESTBED_ARGS)
 
 lint: $(STAMP) ## Check style, formatting, types and import rules
 	$(BIN)/ruff check .
@@ -81,8 +87,9 @@ COMPOSE = docker compose -f docker-compose.yml $(if $(filter bridge,$(NETWORK)),
 up: ## Bring up a mesh and three validators in containers, NETWORK=tailnet|bridge, or TS_AUTHKEY=… for your own tailnet
 	$(COMPOSE) up --build --detach
 
-down: ## Take the containers down and forget their data
+down: ## Take down the containers of `make up`, and what runs of the testbed left, and forget their data
 	$(COMPOSE) down --volumes --remove-orphans
+	@test ! -x $(BIN)/testbed || $(BIN)/testbed down
 
 base-image: ## Without an image registry: make tana-base from Debian packages (then: BASE_IMAGE=tana-base:latest)
 	.ci/base-image
@@ -90,7 +97,8 @@ base-image: ## Without an image registry: make tana-base from Debian packages (t
 tailnet-images: ## Without an image registry: build Tailscale and headscale from source, as .ci/closed.env names them
 	.ci/tailnet-images
 
-clean: ## Remove caches and compiled files (run folders and .venv stay)
+clean: ## Remove caches, compiled files, and what runs left in Docker, images too (run folders and .venv stay)
+	@test ! -x $(BIN)/testbed || $(BIN)/testbed down --images
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
 

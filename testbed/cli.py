@@ -39,7 +39,7 @@ def run(
     """Run a scenario. Exit code: 0 proven, 1 violated, 2 could not tell, 130 interrupted."""
     from testbed.backends.choice import choose_backend
     from testbed.runner.report import format_verdicts
-    from testbed.runner.run import Options
+    from testbed.runner.run import EXIT_INTERRUPTED, Options
     from testbed.runner.run import run as run_scenario
 
     try:
@@ -51,6 +51,9 @@ def run(
     except TanaError as error:
         typer.echo(f"could not tell: {error}", err=True)
         raise typer.Exit(Outcome.COULD_NOT_TELL.exit_code) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted before anything was started", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     if as_json:
         typer.echo(json.dumps(result.summary, ensure_ascii=False, default=list))
     else:

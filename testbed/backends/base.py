@@ -62,8 +62,13 @@ class Containers(Protocol):
     def run(self, member: str, place: Place, arguments: Sequence[str], timeout_s: int = 20) -> tuple[int, str]:
         """Run a command inside a container; its exit code and output."""
 
-    def run_beside(self, member: str, arguments: Sequence[str], timeout_s: int = 20) -> tuple[int, str]:
-        """Run a command as root in the member's network namespace (iptables, ip), from a container made for it."""
+    def run_beside(
+        self, member: str, arguments: Sequence[str], timeout_s: int = 20, tools: Place = "sidecar"
+    ) -> tuple[int, str]:
+        """Run a command as root in the member's network namespace, from a container made for it.
+
+        `tools` says of which image: the sidecar's has iptables and ip, the service's has Python and the testbed.
+        """
 
     def disconnect(self, member: str) -> None:
         """Take the member's anchor off the underlay network."""

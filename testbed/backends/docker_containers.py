@@ -59,14 +59,16 @@ class DockerContainers:
     def run(self, member: str, place: Place, arguments: Sequence[str], timeout_s: int = 20) -> tuple[int, str]:
         return self.execute(get_service_name(member, place), arguments, timeout_s=timeout_s)
 
-    def run_beside(self, member: str, arguments: Sequence[str], timeout_s: int = 20) -> tuple[int, str]:
+    def run_beside(
+        self, member: str, arguments: Sequence[str], timeout_s: int = 20, tools: Place = "sidecar"
+    ) -> tuple[int, str]:
         anchor = self.get_id(get_anchor(member))
         with explained(f"{arguments[0]} beside {member} failed"):
             config = self._client.api.create_host_config(
                 network_mode=f"container:{anchor}", cap_add=list(TOOLS_CAPABILITIES)
             )
             made = self._client.api.create_container(
-                self._tools_image,
+                self._tools_image if tools == "sidecar" else self.inspect(get_service_name(member, tools))["Image"],
                 entrypoint=[arguments[0]],
                 command=list(arguments[1:]),
                 user="root",

@@ -19,7 +19,7 @@ IMAGE_LABEL = "com.tana.testbed.image"
 """On the images that a run made; its value is the checkout. Containers inherit it, so it is not the label of runs."""
 BUILD_TIMEOUT_S = 900
 PULL_TIMEOUT_S = 600
-_SOURCES = (
+SOURCES = (
     "Dockerfile",
     "requirements-image.lock",
     "pyproject.toml",
@@ -58,7 +58,7 @@ def compute_fingerprint(root: Path, environment: Mapping[str, str]) -> str:
 
 def _list_files(root: Path) -> list[Path]:
     files: list[Path] = []
-    for name in _SOURCES:
+    for name in SOURCES:
         path = root / name
         files += (item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
     return sorted(path for path in files if "__pycache__" not in path.parts)

@@ -73,7 +73,7 @@ def test_invalid_scenario_exits_2_before_anything_starts(tmp_path: Path) -> None
 def test_invalid_backend_exits_2(tmp_path: Path) -> None:
     code, _, err = invoke("run", str(CONVERGE), "--backend", "paper", "--runs-dir", str(tmp_path))
     assert code == 2
-    assert "there is no backend 'paper' (use one of processes, simulation)" in err
+    assert "there is no backend 'paper' (use one of docker, processes, simulation)" in err
 
 
 def test_invalid_runs_folder_exits_2(tmp_path: Path) -> None:

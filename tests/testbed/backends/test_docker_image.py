@@ -1,0 +1,73 @@
+"""Images are named for what they are made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from testbed.backends.docker import IMAGE_USER, pack
+from testbed.backends.docker_image import compute_fingerprint, name_images
+from testbed.backends.docker_model import ROOT
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    for name in ("Dockerfile", "requirements-image.lock", "pyproject.toml", "README.md", "LICENSE"):
+        (tmp_path / name).write_text(name, "utf-8")
+    for name in ("tana", "testbed", "docker"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.py").write_text(name, "utf-8")
+    return tmp_path
+
+
+def test_fingerprint_follows_the_sources(sources: Path) -> None:
+    first = compute_fingerprint(sources, {})
+    assert compute_fingerprint(sources, {"HOME": "/root"}) == first
+    assert compute_fingerprint(sources, {"BASE_IMAGE": "other"}) != first
+    (sources / "tana" / "a.py").write_text("changed", "utf-8")
+    second = compute_fingerprint(sources, {})
+    assert second != first
+    (sources / "docker" / "a.py").chmod(0o755)
+    assert compute_fingerprint(sources, {}) != second
+
+
+def test_compiled_files_do_not_count(sources: Path) -> None:
+    first = compute_fingerprint(sources, {})
+    (sources / "tana" / "__pycache__").mkdir()
+    (sources / "tana" / "__pycache__" / "a.pyc").write_text("", "utf-8")
+    assert compute_fingerprint(sources, {}) == first
+
+
+def test_image_of_the_user_is_taken() -> None:
+    assert name_images({"TANA_IMAGE": "mine:1"})["TANA_IMAGE"] == "mine:1"
+    named = name_images({})
+    assert named["TANA_IMAGE"].removeprefix("tana:") == named["TANA_BOOTSTRAP_IMAGE"].removeprefix("tana-bootstrap:")
+
+
+def test_everything_that_the_image_copies_counts() -> None:
+    from testbed.backends.docker_image import SOURCES
+
+    copied = set()
+    for line in (ROOT / "Dockerfile").read_text("utf-8").splitlines():
+        words = line.split()
+        if words[:1] == ["COPY"] and not words[1].startswith("--"):
+            copied |= {word.split("/")[0] for word in words[1:-1]}
+    assert copied <= set(SOURCES)
+
+
+def test_files_belong_to_the_user_of_the_image() -> None:
+    assert f"--uid {IMAGE_USER} " in (ROOT / "Dockerfile").read_text("utf-8")
+
+
+def test_packed_files_keep_their_modes_and_get_their_owner(tmp_path: Path) -> None:
+    import io
+    import tarfile
+
+    secret = tmp_path / "keys" / "secret"
+    secret.parent.mkdir()
+    secret.write_text("s", "utf-8")
+    secret.chmod(0o600)
+    with tarfile.open(fileobj=io.BytesIO(pack({"config": secret.parent, "note": b"n"}))) as archive:
+        members = {item.name: (item.mode, item.uid, item.gid) for item in archive if item.isfile()}
+    assert members == {"config/secret": (0o600, IMAGE_USER, IMAGE_USER), "note": (0o600, IMAGE_USER, IMAGE_USER)}

@@ -74,11 +74,16 @@ def serve(
     configure_logging(log_format, log_level)
     guard = None
     if settings.tailscale_socket:
+        import asyncio
+        import threading
+
         from tana.mesh.tailnet import Guard
-        from tana.node.tailnet import make_doorkeeper, read_gateway
+        from tana.node.tailnet import make_doorkeeper, read_gateway, report_place
         from tana.node.tailscale import Tailscale
 
         guard = Guard(make_doorkeeper(read_gateway()), Tailscale(settings.tailscale_socket).who_is)
+        # Beside serving: the mesh answers its host also while it is not on the tailnet.
+        threading.Thread(target=asyncio.run, args=[report_place(settings.tailscale_socket)], daemon=True).start()
     run_mesh(settings, guard=guard)
 
 

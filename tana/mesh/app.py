@@ -107,7 +107,8 @@ async def _answer(
         if route.method != "GET":
             body = canonical.loads(await _read_body(request, route.max_body_bytes or max_body_bytes))
         if guard is not None and route.path in CLAIMING_PATHS and request.client is not None:
-            await guard.check_claim(service.registry, body, request.client.host, request.client.port)
+            host, port = request.client
+            await guard.check_claim(service.registry, route.path, body, host, port)
     except TanaError as error:
         return _to_response(error.http_status, error.to_json())
     call = Call(clock(), body, request.query_params, request.path_params.get("node_id", ""))

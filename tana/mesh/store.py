@@ -236,13 +236,14 @@ class SqliteStore:
             )
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             return self._damaged(str(error))
+        if code == sqlite3.SQLITE_FULL:
+            return self._unusable(str(error), "free some space on that disk, or give a file on another")
         return self._unusable(str(error))
 
-    def _unusable(self, reason: str) -> SettingsError:
-        return SettingsError(
-            f"the mesh database {self.path} cannot be used: {reason}",
-            remedy="give a file in a folder that you may write, with --db or MESH_DB_PATH",
-        )
+    def _unusable(
+        self, reason: str, remedy: str = "give a file in a folder that you may write, with --db or MESH_DB_PATH"
+    ) -> SettingsError:
+        return SettingsError(f"the mesh database {self.path} cannot be used: {reason}", remedy=remedy)
 
     def _damaged(self, reason: str) -> StorageError:
         return StorageError(

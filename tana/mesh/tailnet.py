@@ -12,12 +12,14 @@ from typing import Any, Protocol
 
 import structlog
 
+from tana.mesh.records import DENIED
 from tana.mesh.registry import Registry
-from tana.types.errors import Forbidden
+from tana.types.errors import Conflict, Forbidden
 
 log = structlog.get_logger("mesh")
 
-CLAIMING_PATHS = ("/register", "/heartbeat")
+REGISTER_PATH = "/register"
+CLAIMING_PATHS = (REGISTER_PATH, "/heartbeat")
 """Calls in which a node speaks of itself."""
 
 
@@ -43,8 +45,9 @@ class Guard:
     is_welcome: Callable[[str], bool]
     who_is: Callable[[str, int], Awaitable[Visitor | None]]
 
-    async def check_claim(self, registry: Registry, body: Any, ip: str, port: int) -> None:
-        """Raises `Forbidden` where a registration or heartbeat speaks of another node than the one that sends it."""
+    async def check_claim(self, registry: Registry, path: str, body: Any, ip: str, port: int) -> None:
+        """Raises `Forbidden` where a registration or heartbeat speaks of another node than the one that sends it, and
+        `Conflict` for a registration from a place that another node has."""
         visitor = await self.who_is(ip, port)
         if visitor is None:
             raise Forbidden(
@@ -54,7 +57,9 @@ class Guard:
             )
         try:
             check_claim(registry, body, visitor)
-        except Forbidden as error:
+            if path == REGISTER_PATH:
+                check_place_free(registry, body, visitor)
+        except (Forbidden, Conflict) as error:
             log.warning("mesh_claim_refused", visitor=visitor.dns_name, ip=ip, reason=error.message)
             raise
 
@@ -81,3 +86,20 @@ def check_claim(registry: Registry, body: Any, visitor: Visitor) -> None:
             code="wrong_identity",
             field="tailscaleIP",
         )
+
+
+def check_place_free(registry: Registry, body: Any, visitor: Visitor) -> None:
+    """Raises `Conflict` where the visitor's place on the tailnet is that of another node which is not denied."""
+    node_id = body.get("nodeId") if isinstance(body, dict) else None
+    for node in registry.nodes.values():
+        if node.id == node_id or node.status == DENIED:
+            continue
+        has_name = node.tailscale_hostname.lower() in (visitor.name, visitor.dns_name)
+        if has_name or node.tailscale_ip in visitor.ips:
+            taken = visitor.name if has_name else node.tailscale_ip
+            raise Conflict(
+                f"{taken} on the tailnet is the place of {node.id} ({node.status}) already",
+                remedy=f"one machine of the tailnet is one node: use another, or deny {node.id} first",
+                code="place_taken",
+                field="tailscaleHostname" if has_name else "tailscaleIP",
+            )

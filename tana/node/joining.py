@@ -75,7 +75,13 @@ class Joining:
         if node is None:
             try:
                 await self._retry(lambda: self._mesh.register(self._registration))
-            except Conflict:
+            except Conflict as error:
+                if error.code == "place_taken":
+                    raise SettingsError(
+                        f"the mesh refuses this node's registration: {error.message}",
+                        remedy=error.remedy,
+                        field=error.field,
+                    ) from None
                 # Either another node has the id or the key, or our first try arrived and only its answer was lost.
                 node = await self._retry(lambda: self._mesh.find_node(self._info.node_id))
                 if node is None:

@@ -8,7 +8,8 @@ A peer link must come from, or lead to, the place on the tailnet that the peer r
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import httpx
@@ -17,9 +18,10 @@ import structlog
 
 from tana.node.settings import ValidatorSettings
 from tana.node.tailscale import TailnetNode, TailnetStatus, Tailscale, Visitor
-from tana.types.errors import Forbidden, SettingsError
+from tana.types.errors import Forbidden, SettingsError, TanaError
 
 TAILNET = ipaddress.ip_network("100.64.0.0/10")
+TAILNET_INTERFACE = "tailscale0"
 EVERYWHERE = "0.0.0.0"
 _ROUTES = Path("/proc/net/route")
 
@@ -35,6 +37,7 @@ async def join_tailnet(settings: ValidatorSettings) -> ValidatorSettings:
     def say(words: str) -> None:
         _log.info("waiting_for_tailnet", reason=words)
 
+    check_underlay()
     async with Tailscale(settings.tailscale_socket) as tailscale:
         status = await tailscale.wait_running(on_waiting=say)
         node = get_own_node(status)
@@ -54,7 +57,7 @@ async def join_tailnet(settings: ValidatorSettings) -> ValidatorSettings:
 
 
 def get_own_node(status: TailnetStatus) -> TailnetNode:
-    """This node, which must use the kernel's network. Raises `SettingsError`."""
+    """This node, which must use the kernel's network and have the name that it asked for. Raises `SettingsError`."""
     assert status.self_node is not None, "a running daemon knows its node"
     if not status.is_tun:
         raise SettingsError(
@@ -62,7 +65,39 @@ def get_own_node(status: TailnetStatus) -> TailnetNode:
             remedy="give the sidecar /dev/net/tun, NET_ADMIN and TS_USERSPACE=false",
             code="no_tun",
         )
+    wanted, got = status.self_node.host_name.lower(), status.self_node.name
+    # Control servers number the later of two nodes that want one name.
+    if wanted and re.fullmatch(re.escape(wanted) + r"-\d+", got):
+        raise SettingsError(
+            f"the name {wanted} is taken on the tailnet: this node was named {got}",
+            remedy=f"remove the other {wanted} from the tailnet, or give each node a TS_HOSTNAME of its own",
+            code="duplicate_hostname",
+        )
     return status.self_node
+
+
+def check_underlay(routes: Path = _ROUTES) -> None:
+    """Raises `SettingsError` where a network beside the tailnet has addresses of the tailnet's range: Tailscale drops
+    what comes from there."""
+    for interface, subnet, _ in _read_routes(routes):
+        if interface != TAILNET_INTERFACE and subnet.prefixlen and subnet.overlaps(TAILNET):
+            raise SettingsError(
+                f"the network {subnet} of {interface} lies in {TAILNET}: those are the tailnet's addresses",
+                remedy="give the container network another subnet: default-address-pools in /etc/docker/daemon.json",
+                code="subnet_in_tailnet",
+            )
+
+
+async def report_place(socket: str) -> None:
+    """Wait until the daemon is on its tailnet and log this node's place there, or why it has none. Never raises."""
+    try:
+        check_underlay()
+        async with Tailscale(socket) as tailscale:
+            node = get_own_node(await tailscale.wait_running())
+    except TanaError as error:
+        _log.error("not_on_tailnet", reason=error.message, remedy=error.remedy)
+    else:
+        _log.info("on_tailnet", hostname=node.dns_name, ip=node.ip)
 
 
 def is_address(host: str) -> bool:
@@ -99,9 +134,17 @@ def make_doorkeeper(gateway: str) -> Callable[[str], bool]:
 
 
 def read_gateway(routes: Path = _ROUTES) -> str:
-    """The IPv4 address of the default route's gateway (proc(5), /proc/net/route), empty where there is none."""
+    """The IPv4 address of the default route's gateway, empty where there is none."""
+    return next((str(gateway) for _, subnet, gateway in _read_routes(routes) if not subnet.prefixlen), "")
+
+
+def _read_routes(routes: Path) -> Iterator[tuple[str, ipaddress.IPv4Network, ipaddress.IPv4Address]]:
+    """Interface, subnet and gateway of each IPv4 route (proc(5), /proc/net/route: hexadecimal, little-endian)."""
     for line in routes.read_text().splitlines()[1:]:
-        _, destination, gateway = line.split()[:3]
-        if destination == "00000000":
-            return str(ipaddress.ip_address(bytes.fromhex(gateway)[::-1]))
-    return ""
+        interface, destination, gateway, *_, mask = line.split()[:8]
+        subnet = ipaddress.IPv4Network((str(_parse(destination)), str(_parse(mask))))
+        yield interface, subnet, _parse(gateway)
+
+
+def _parse(word: str) -> ipaddress.IPv4Address:
+    return ipaddress.IPv4Address(bytes.fromhex(word)[::-1])

@@ -6,6 +6,7 @@ lower-case host names, the first label of what the tailnet's DNS would call a no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Self, TypeVar
 
@@ -13,14 +14,16 @@ import httpx
 import msgspec
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from tana.node.login_errors import explain_login_error
 from tana.types.errors import NotFound, Unavailable
 
 DEFAULT_SOCKET = "/var/run/tailscale/tailscaled.sock"
 RUNNING = "Running"
-WAIT_MS = 30_000
+WAIT_MS = 20_000
 TIMEOUT_MS = 5_000
 _POLL_S = 0.1
 _HOST = "http://local-tailscaled.sock"
+_STUCK = "not_on_tailnet"
 
 _REMEDIES = {
     "NeedsLogin": "see the sidecar's log; give it an auth key that is valid, or a control server that it can reach",
@@ -29,6 +32,8 @@ _REMEDIES = {
     "InUseOtherUser": "give each node a Tailscale daemon of its own",
 }
 _OTHER_REMEDY = "see the sidecar's log; the control server must be reachable"
+_PASSING = re.compile("Tailscale is (stopped|starting)")
+"""Complaints that say nothing which the state does not say."""
 
 _Result = TypeVar("_Result")
 
@@ -39,6 +44,7 @@ class TailnetNode(
     rename={
         "id": "ID",
         "dns_name": "DNSName",
+        "host_name": "HostName",
         "ips": "TailscaleIPs",
         "tags": "Tags",
         "is_online": "Online",
@@ -49,10 +55,14 @@ class TailnetNode(
         "last_handshake": "LastHandshake",
     },
 ):
-    """A node as the status call shows it. `direct_address` is empty while traffic takes the relay, or there is none."""
+    """A node as the status call shows it. `direct_address` is empty while traffic takes the relay, or there is none.
+
+    `host_name` is the name that the node asked for, `dns_name` has the one that it got.
+    """
 
     id: str = ""
     dns_name: str = ""
+    host_name: str = ""
     ips: tuple[str, ...] | None = None
     tags: tuple[str, ...] | None = None
     is_online: bool = False
@@ -142,26 +152,29 @@ class Tailscale:
     async def wait_running(
         self, timeout_ms: int = WAIT_MS, on_waiting: Callable[[str], None] = lambda words: None
     ) -> TailnetStatus:
-        """The status once this node is on its tailnet. `on_waiting` is told, whenever it changes, what is waited for.
+        """The status once this node is on its tailnet. `on_waiting` is told each thing that is waited for, once.
 
         Raises `Unavailable`, which names the state it is stuck in and the remedy. A daemon that comes and goes (its
-        container restarts when it cannot log in) is explained by the state it was last in.
+        container restarts when it cannot log in) is explained by the reason for which it could not log in, where it
+        ever gave one, else by the state it was last in.
         """
-        told = ""
+        told: set[str] = set()
         stuck: Unavailable | None = None
 
         async def look() -> TailnetStatus:
-            nonlocal told, stuck
+            nonlocal stuck
             try:
                 status = await self.get_status()
                 if status.state == RUNNING and status.self_node is not None and status.self_node.ip:
                     return status
-                error = stuck = _explain(status)
+                error = _explain(status)
+                if stuck is None or stuck.code == _STUCK or error.code != _STUCK:
+                    stuck = error
             except Unavailable as reason:
                 error = reason
-            if error.message != told:
-                told = error.message
-                on_waiting(told)
+            if error.message not in told:
+                told.add(error.message)
+                on_waiting(error.message)
             raise error
 
         try:
@@ -221,8 +234,8 @@ class Tailscale:
     def _unavailable(self, reason: str) -> Unavailable:
         return Unavailable(
             f"Tailscale at {self.socket} does not answer: {reason}",
-            remedy="start the Tailscale sidecar or see in its log why it ended, or give the path of its socket with "
-            "TANA_TAILSCALE_SOCKET",
+            remedy="start the Tailscale sidecar or see in its log why it ended (it needs /dev/net/tun and NET_ADMIN),"
+            " or give the path of its socket with TANA_TAILSCALE_SOCKET",
         )
 
 
@@ -246,11 +259,18 @@ def get_first_label(dns_name: str) -> str:
 
 
 def _explain(status: TailnetStatus) -> Unavailable:
-    problems = f" ({'; '.join(status.problems)})" if status.problems else ""
+    problems = "; ".join(sorted(words for words in status.problems or () if not _PASSING.match(words)))
+    known = explain_login_error(problems) if problems else None
+    if known is not None:
+        return Unavailable(
+            f"Tailscale is not running but {status.state}: {known.meaning} ({problems})",
+            remedy=known.remedy,
+            code=known.code,
+        )
     return Unavailable(
-        f"Tailscale is not running but {status.state}{problems}",
+        f"Tailscale is not running but {status.state}" + (f" ({problems})" if problems else ""),
         remedy=_REMEDIES.get(status.state, _OTHER_REMEDY),
-        code="not_on_tailnet",
+        code=_STUCK,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from tana.client.registration import Body, build_approval, build_heartbeat
+from tana.client.registration import Body, build_approval, build_denial, build_heartbeat, build_registration
 from tana.mesh.app import create_app
 from tana.mesh.memory import MemoryStore
 from tana.mesh.service import MeshService
@@ -36,18 +36,21 @@ TAILNET = {
 }
 
 
-async def _who_is(ip: str, port: int) -> FakeVisitor | None:
-    assert port == 4711
-    return TAILNET.get(ip)
-
-
 class MeshOnTailnet:
     """A mesh with a guard; each request comes from an address of the test's choosing."""
 
     def __init__(self, guard: Guard | None = None) -> None:
         service = MeshService(MemoryStore(), SOVEREIGN.public_text)
-        guard = guard or Guard(lambda ip: ip in {*TAILNET, GATEWAY}, _who_is)
+        self._tailnet = dict(TAILNET)
+        guard = guard or Guard(lambda ip: ip in {*TAILNET, GATEWAY}, self._who_is)
         self._app = create_app(service, clock=lambda: START_MS, guard=guard)
+
+    def rename(self, ip: str, dns_name: str) -> None:
+        self._tailnet[ip] = FakeVisitor(dns_name, (ip,))
+
+    async def _who_is(self, ip: str, port: int) -> FakeVisitor | None:
+        assert port == 4711
+        return self._tailnet.get(ip)
 
     def ask(self, ip: str, method: str, path: str, body: Body | None = None) -> httpx.Response:
         async def run() -> httpx.Response:
@@ -109,6 +112,41 @@ def test_invalid_heartbeat_from_another_place() -> None:
     beat = build_heartbeat(make_key("validator-0"), "validator-0", START_MS)
     answer = mesh.ask("100.64.0.8", "POST", "/heartbeat", beat)
     assert (answer.status_code, answer.json()["code"]) == (403, "wrong_identity")
+
+
+def test_invalid_place_of_a_registered_node() -> None:
+    mesh = MeshOnTailnet()
+    assert mesh.ask(NODE_IP, "POST", "/register", make_registration()).status_code == 201
+    second = build_registration(make_key("second"), "second", "validator-0", NODE_IP, [])
+    answer = mesh.ask(NODE_IP, "POST", "/register", second)
+    assert (answer.status_code, answer.json()["code"]) == (409, "place_taken")
+    assert answer.json()["field"] == "tailscaleHostname"
+    assert "validator-0" in answer.json()["error"]
+    assert mesh.ask(GATEWAY, "GET", "/nodes/second").status_code == 404
+
+
+def test_invalid_address_of_a_renamed_node() -> None:
+    mesh = MeshOnTailnet()
+    assert mesh.ask(NODE_IP, "POST", "/register", make_registration()).status_code == 201
+    mesh.rename(NODE_IP, "second.local.ts.net")
+    second = build_registration(make_key("second"), "second", "second", NODE_IP, [])
+    answer = mesh.ask(NODE_IP, "POST", "/register", second)
+    assert (answer.status_code, answer.json()["field"]) == (409, "tailscaleIP")
+
+
+def test_place_of_a_denied_node_is_free() -> None:
+    mesh = MeshOnTailnet()
+    assert mesh.ask(NODE_IP, "POST", "/register", make_registration()).status_code == 201
+    assert mesh.ask(GATEWAY, "POST", "/deny/validator-0", build_denial(SOVEREIGN, "validator-0")).status_code == 200
+    second = build_registration(make_key("second"), "second", "validator-0", NODE_IP, [])
+    assert mesh.ask(NODE_IP, "POST", "/register", second).status_code == 201
+
+
+def test_invalid_id_that_is_taken_is_still_named_first() -> None:
+    mesh = MeshOnTailnet()
+    assert mesh.ask(NODE_IP, "POST", "/register", make_registration()).status_code == 201
+    answer = mesh.ask(NODE_IP, "POST", "/register", make_registration())
+    assert (answer.status_code, answer.json()["code"]) == (409, "already_registered")
 
 
 @pytest.mark.parametrize("body", [None, [], {"nodeId": ["x"]}, {"nodeId": "x", "tailscaleHostname": 7}])

@@ -7,13 +7,25 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tana.node.settings import ValidatorSettings, load_settings
-from tana.node.tailnet import check_place, is_address, join_tailnet, make_doorkeeper, read_gateway
-from tana.node.tailscale import Visitor
+from tana.node.tailnet import (
+    check_place,
+    check_underlay,
+    get_own_node,
+    is_address,
+    join_tailnet,
+    make_doorkeeper,
+    read_gateway,
+    report_place,
+)
+from tana.node.tailscale import TailnetNode, TailnetStatus, Visitor
 from tana.types.errors import Forbidden, SettingsError
 from tests.node.cluster import run_cluster, wait_until
 from tests.node.test_tailscale import STATUS, Answer, FakeDaemon, Json, running
+
+ROUTES_HEADER = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
 
 
 def _join(folder: Path, status: Json, mesh_url: str) -> ValidatorSettings:
@@ -48,6 +60,46 @@ def test_invalid_userspace_mode(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="userspace") as caught:
         _join(tmp_path, {**STATUS, "TUN": False}, "http://mesh:8190")
     assert "TS_USERSPACE=false" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("host_name", "is_taken"), [("mesh", True), ("box", False), ("mesh-1", False), ("mesh-1-1", False)]
+)
+def test_invalid_name_that_another_node_has(host_name: str, is_taken: bool) -> None:
+    node = TailnetNode(dns_name="mesh-1.tana.internal.", host_name=host_name, ips=("100.64.0.3",))
+    status = TailnetStatus("Running", is_tun=True, self_node=node)
+    if not is_taken:
+        assert get_own_node(status) is node
+        return
+    with pytest.raises(SettingsError, match="the name mesh is taken on the tailnet: this node was named mesh-1"):
+        get_own_node(status)
+
+
+def test_invalid_subnet_of_the_tailnet(tmp_path: Path) -> None:
+    routes = tmp_path / "route"
+    routes.write_text(ROUTES_HEADER + "eth0\t004D4064\t00000000\t0001\t0\t0\t0\t00FFFFFF\n")
+    with pytest.raises(SettingsError, match=r"100\.64\.77\.0/24 of eth0 lies in 100\.64\.0\.0/10"):
+        check_underlay(routes)
+    routes.write_text(
+        ROUTES_HEADER
+        + "eth0\t00000000\t010012AC\t0003\t0\t0\t0\t00000000\n"
+        + "tailscale0\t00004064\t00000000\t0001\t0\t0\t0\t0000C0FF\n"
+    )
+    check_underlay(routes)
+
+
+def test_mesh_reports_its_place_or_why_it_has_none(tmp_path: Path) -> None:
+    async def report(status: Json) -> None:
+        async with running(FakeDaemon((200, status)), tmp_path):
+            await report_place(str(tmp_path / "s"))
+
+    with structlog.testing.capture_logs() as logs:
+        asyncio.run(report(STATUS))
+        asyncio.run(report({**STATUS, "TUN": False}))
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [
+        ("on_tailnet", "info"),
+        ("not_on_tailnet", "error"),
+    ]
 
 
 def test_doorkeeper_knows_the_tailnet_this_machine_and_the_gateway() -> None:
@@ -125,10 +177,9 @@ def test_peer_link_from_another_place_is_refused_until_the_tailnet_agrees(tmp_pa
 
 def test_gateway_is_that_of_the_default_route(tmp_path: Path) -> None:
     routes = tmp_path / "route"
-    header = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\n"
-    routes.write_text(header + "eth0\t000012AC\t00000000\t0001\t0\t0\t0\t0000FFFF\n")
+    routes.write_text(ROUTES_HEADER + "eth0\t000012AC\t00000000\t0001\t0\t0\t0\t0000FFFF\n")
     assert read_gateway(routes) == ""
-    routes.write_text(header + "eth0\t00000000\t010012AC\t0003\t0\t0\t0\t00000000\n")
+    routes.write_text(ROUTES_HEADER + "eth0\t00000000\t010012AC\t0003\t0\t0\t0\t00000000\n")
     assert read_gateway(routes) == "172.18.0.1"
 
 

@@ -118,7 +118,7 @@ def test_waiting_tells_each_state_once_and_ends_when_running(tmp_path: Path) -> 
 
 def test_waiting_for_a_login_that_never_comes_says_what_to_do(tmp_path: Path) -> None:
     stuck = {"BackendState": "NeedsLogin", "Health": ["invalid key: expired"]}
-    with pytest.raises(Unavailable, match=r"NeedsLogin \(invalid key: expired\)") as caught:
+    with pytest.raises(Unavailable, match=r"NeedsLogin: the auth key has expired \(invalid key: expired\)") as caught:
         ask(tmp_path, lambda tailscale: tailscale.wait_running(timeout_ms=1), (200, stuck))
     assert "auth key" in caught.value.remedy
 
@@ -127,6 +127,24 @@ def test_daemon_that_comes_and_goes_is_explained_by_its_last_state(tmp_path: Pat
     stuck = (200, {"BackendState": "NeedsLogin"})
     with pytest.raises(Unavailable, match="NeedsLogin"):
         ask(tmp_path, lambda tailscale: tailscale.wait_running(timeout_ms=200), stuck, (503, b"going"))
+
+
+def test_reason_of_a_failed_login_outlasts_the_daemon(tmp_path: Path) -> None:
+    told: list[str] = []
+    logged_out = [
+        "Tailscale is starting. Please wait.",
+        "You are logged out. The last login error was: authkey expired",
+    ]
+    failed = (200, {"BackendState": "NeedsLogin", "Health": logged_out})
+    again = (200, {"BackendState": "NeedsLogin", "Health": ["Tailscale is stopped."]})
+    with pytest.raises(Unavailable, match="NeedsLogin: the auth key has expired") as caught:
+        ask(
+            tmp_path,
+            lambda tailscale: tailscale.wait_running(timeout_ms=500, on_waiting=told.append),
+            *(again, failed, (200, {**failed[1], "Health": logged_out[::-1]}), again, (503, b"going")),
+        )
+    assert (caught.value.code, "TS_AUTHKEY" in caught.value.remedy) == ("auth_key_expired", True)
+    assert len(told) == 3
 
 
 def test_waiting_for_a_peer(tmp_path: Path) -> None:

@@ -155,7 +155,6 @@ class Tendermint:
         self.proposals: dict[int, Proposal] = {}
         self.blocks: dict[bytes, Block] = {}
         self.decided = False
-        self._wanted: set[bytes] = set()
         self._logged_blocks: set[bytes] = set()
         self._invalid: dict[bytes, str] = {}
         self._signed: dict[tuple[int, int], Vote | Proposal] = {}
@@ -189,7 +188,6 @@ class Tendermint:
             self._report_equivocation(conflicting, vote)
         if self.votes.add(vote, self.round):
             self._effects.append(Append(Seen(vote)))
-            self._want(vote)
             self._wake()
         return self._evaluate()
 
@@ -211,7 +209,6 @@ class Tendermint:
             fields = {"kind": "proposal", "height": self.height, "round": proposal.round}
             return [Report("equivocation", {**fields, "validator": proposal.validator.hex()})]
         self.proposals[proposal.round] = proposal
-        self._wanted.add(proposal.block_hash)
         self._effects.append(Append(Seen(proposal)))
         self._wake()
         return self._evaluate()
@@ -226,7 +223,7 @@ class Tendermint:
             verify_body(block)
         except InvalidInput as error:
             return [Report("block_refused", {"reason": error.message})]
-        if block.hash not in self._wanted or block.hash in self.blocks:
+        if block.hash in self.blocks or not self._is_wanted(block.hash):
             return []
         self._keep_block(block)
         return self._evaluate()
@@ -283,7 +280,6 @@ class Tendermint:
         self.round = round
         self.step = Step.PROPOSE
         self.votes.enter_round(round)
-        self._drop_old_blocks()
         if self._is_proposer(round):
             self._line(14)
             self._propose()
@@ -306,7 +302,6 @@ class Tendermint:
             self._schedule("propose")
             return
         self.proposals[self.round] = proposal
-        self._wanted.add(block.hash)
         self._log_block(block)
         self._effects += [
             Append(Signed(proposal)),
@@ -388,7 +383,6 @@ class Tendermint:
         round, block_hash = self.votes.decision
         block = self.blocks.get(block_hash)
         if block is None:
-            self._wanted.add(block_hash)
             return False
         reason = self._check(block)
         if reason is not None:
@@ -485,10 +479,8 @@ class Tendermint:
     def _restore_message(self, message: Vote | Proposal | BlockPart) -> None:
         if isinstance(message, Vote):
             self.votes.add(message, self.round)
-            self._want(message)
         elif isinstance(message, Proposal):
             self.proposals[message.round] = message
-            self._wanted.add(message.block_hash)
         else:
             block = Block.decode(message.data)
             self.blocks[block.hash] = block
@@ -512,11 +504,12 @@ class Tendermint:
             self._line(10)
             self._start_round(0)
 
-    def _want(self, vote: Vote) -> None:
-        if vote.block_hash is not None:
-            tally = self.votes.get(vote.round, vote.kind)
-            if self.validators.is_one_third(tally.power_for(vote.block_hash)):
-                self._wanted.add(vote.block_hash)
+    def _is_wanted(self, block_hash: bytes) -> bool:
+        """Whether a proposal names the block, or more than a third of the power voted for it in one round."""
+        if any(proposal.block_hash == block_hash for proposal in self.proposals.values()):
+            return True
+        tallies = (self.votes.get(round, kind) for round in self.votes.rounds() for kind in (PREVOTE, PRECOMMIT))
+        return any(self.validators.is_one_third(tally.power_for(block_hash)) for tally in tallies)
 
     def _keep_block(self, block: Block) -> None:
         self.blocks[block.hash] = block
@@ -532,22 +525,6 @@ class Tendermint:
         if block.hash not in self._logged_blocks:
             self._logged_blocks.add(block.hash)
             self._effects.append(Append(Seen(BlockPart(self.height, block.data))))
-
-    def _drop_old_blocks(self) -> None:
-        named = {proposal.block_hash for round, proposal in self.proposals.items() if round >= self.round - 1}
-        named |= {self.locked_hash or b"", self.valid_hash or b""}
-        self._wanted = {block_hash for block_hash in self._wanted if block_hash in named} | self._backed()
-
-    def _backed(self) -> set[bytes]:
-        """Hashes that a third of the power precommitted: they may be, or become, final."""
-        backed = set()
-        for round in self.votes.rounds():
-            tally = self.votes.get(round, PRECOMMIT)
-            for validator in self.validators.validators:
-                for vote in tally.get(validator.public_key):
-                    if vote.block_hash and self.validators.is_one_third(tally.power_for(vote.block_hash)):
-                        backed.add(vote.block_hash)
-        return backed
 
     def _check(self, block: Block) -> str | None:
         """valid(v), asked once for each block."""

@@ -322,6 +322,8 @@ class Machine:
     def _perform(self, effects: list[ConsensusEffect]) -> None:
         for effect in effects:
             if isinstance(effect, Decide):
+                # Checked before, but after many failed rounds its execution may have been forgotten.
+                self.ledger.execute_certified(effect.block)
                 self._finalize(effect.block, effect.certificate)
                 self._start_height()
             else:

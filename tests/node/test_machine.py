@@ -174,6 +174,21 @@ def test_a_certified_block_with_another_root_stops_the_node(monkeypatch: pytest.
     net.run_until(lambda: all(len(node.chain) >= target for node in others), limit_ms=120_000)
 
 
+def test_a_decided_block_whose_execution_was_forgotten_is_executed_again() -> None:
+    net = MachineNet(3)
+
+    def forget(index: int, effects: list[Effect]) -> list[Effect]:
+        ledger = net.nodes[index].machine.ledger
+        ledger._candidates.clear()
+        return effects
+
+    net.run_until(net.all_at(1))
+    net.change_effects = forget
+    net.submit(0, make_deposit(0))
+    net.run_until(net.all_at(4))
+    assert len(net.hashes_at(4)) == 1
+
+
 class TestSync:
     """A node behind, and peers that lie."""
 

@@ -79,7 +79,10 @@ PlaceCheck = Callable[[bytes, str, int], Awaitable[None]]
 
 
 class Links:
-    """All links of a node. `accept` serves one incoming connection; `set_addresses` says whom to dial and where."""
+    """All links of a node. `accept` serves one incoming connection; `set_addresses` says whom to dial and where.
+
+    `source` is the address of this node that it dials from; without it the system chooses.
+    """
 
     def __init__(
         self,
@@ -90,6 +93,7 @@ class Links:
         verifier: Verifier,
         is_admitted: Callable[[bytes], bool],
         check_place: PlaceCheck | None = None,
+        source: str = "",
         timing: LinkTiming = LinkTiming(),
     ) -> None:
         self._signer = signer
@@ -97,6 +101,7 @@ class Links:
         self._verifier = verifier
         self._is_admitted = is_admitted
         self._check_place = check_place
+        self._source = (source, 0) if source else None
         self._events = events
         self._timing = timing
         self._links: dict[bytes, _Link] = {}
@@ -300,7 +305,8 @@ class Links:
 
     async def _dial(self, peer: bytes) -> Connection:
         host, port = self._addresses[peer]
-        connection = await connect(f"ws://{_bracket(host)}:{port}", **get_connection_options(self._timing), proxy=None)
+        options = get_connection_options(self._timing) | {"local_addr": self._source, "proxy": None}
+        connection = await connect(f"ws://{_bracket(host)}:{port}", **options)
         try:
             await self._shake_hands(connection, "dialer", peer)
         except (TanaError, ConnectionClosed, TimeoutError) as error:

@@ -20,14 +20,21 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 
 
 class MeshConnection:
-    """Calls of one mesh. Every method raises the `TanaError` of the answer, `Unavailable` where none comes."""
+    """Calls of one mesh. Every method raises the `TanaError` of the answer, `Unavailable` where none comes.
 
-    def __init__(self, url: str, timeout_ms: int = TIMEOUT_MS) -> None:
+    `source` is the address of this node that calls come from; without it the system chooses.
+    """
+
+    def __init__(self, url: str, timeout_ms: int = TIMEOUT_MS, source: str = "") -> None:
         self.url = url.rstrip("/")
         # Loading the system's certificates costs 20 ms and 3 MiB: only where there is something to check with them.
         is_secure = self.url.startswith("https://")
         self._http = httpx.AsyncClient(
-            base_url=self.url, timeout=timeout_ms / 1000, trust_env=False, verify=is_secure, follow_redirects=False
+            transport=httpx.AsyncHTTPTransport(verify=is_secure, trust_env=False, local_address=source or None),
+            base_url=self.url,
+            timeout=timeout_ms / 1000,
+            trust_env=False,
+            follow_redirects=False,
         )
 
     async def register(self, body: Body) -> None:

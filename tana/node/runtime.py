@@ -98,6 +98,8 @@ class _Node:
         self._data = data
         self._identity = identity
         self._stack = stack
+        # Off the tailnet this address is gone: then nothing leaves by another way, such as the bridge's gateway.
+        self._source = settings.ip if settings.tailscale_socket else ""
         self._loop = asyncio.get_running_loop()
         self._fatal: asyncio.Future[None] = self._loop.create_future()
         self._links: asyncio.Future[Links] = self._loop.create_future()
@@ -181,7 +183,7 @@ class _Node:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _live(self) -> None:
-        mesh = MeshConnection(self._settings.mesh_url)
+        mesh = MeshConnection(self._settings.mesh_url, source=self._source)
         self._stack.push_async_callback(mesh.close)
         registration = build_node_registration(self._settings, self._identity, self._ports)
         joining = Joining(mesh, self._info, registration, self._settings.sovereign_key)
@@ -242,6 +244,7 @@ class _Node:
             verifier=keys.verify,
             is_admitted=self._is_admitted,
             check_place=self._make_place_check(),
+            source=self._source,
             timing=self._timing,
         )
         self._stack.push_async_callback(links.close)

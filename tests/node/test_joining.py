@@ -47,6 +47,29 @@ def test_stored_genesis_is_verified_again(tmp_path: Path) -> None:
         load_genesis(data, SOVEREIGN.public_key)
 
 
+def test_mesh_is_asked_from_the_address_that_is_asked_for() -> None:
+    """203.0.113.1 is nobody's (RFC 5737): such as ours on a tailnet that we have left. Then nothing is sent."""
+
+    async def play() -> None:
+        seen: list[str] = []
+
+        async def note(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            seen.append(writer.get_extra_info("peername")[0])
+            writer.close()
+
+        server = await asyncio.start_server(note, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        for source in ("127.0.0.9", "203.0.113.1", ""):
+            mesh = MeshConnection(url, source=source)
+            with pytest.raises(Unavailable):
+                await mesh.get_genesis()
+            await mesh.close()
+        server.close()
+        assert seen == ["127.0.0.9", "127.0.0.1"]
+
+    asyncio.run(play())
+
+
 @pytest.mark.parametrize("signature", ["", "zz", "ed25519_sig_" + "00" * 64, make_key("x").sign_text("other")])
 def test_invalid_genesis_signature(signature: str) -> None:
     forged = SignedGenesis(SIGNED.genesis, signature)

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import msgspec
+import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
@@ -37,7 +38,7 @@ MESSAGE = BlockPart(1, b"data")
 class Endpoint:
     """One node's links with a listener, which notes what happens on them."""
 
-    def __init__(self, key: KeyPair, chain_id: bytes = CHAIN) -> None:
+    def __init__(self, key: KeyPair, chain_id: bytes = CHAIN, source: str = "") -> None:
         self.key = key
         self.chain_id = chain_id
         self.admitted = {item.public_key for item in (LOW, MIDDLE, HIGH)}
@@ -52,11 +53,12 @@ class Endpoint:
             verifier=verify,
             is_admitted=self.admitted.__contains__,
             check_place=self.check_place,
+            source=source,
             timing=TIMING,
         )
 
     async def check_place(self, peer: bytes, host: str, port: int) -> None:
-        assert (host, port > 0) == ("127.0.0.1", True)
+        assert (host.startswith("127."), port > 0) == (True, True)
         if peer in self.refused_places:
             raise Forbidden("somebody else's place", code="wrong_identity")
 
@@ -230,6 +232,29 @@ def test_links_say_where_the_other_end_is() -> None:
             host, port = high.address
             assert low.links.addresses == {HIGH.public_key: f"{host}:{port}"}
             assert high.links.addresses.keys() == {LOW.public_key}
+
+    asyncio.run(play())
+
+
+def test_links_are_dialed_from_the_address_that_is_asked_for() -> None:
+    async def play() -> None:
+        async with Endpoint(LOW, source="127.0.0.9").run() as low, Endpoint(HIGH).run() as high:
+            low.links.set_addresses({HIGH.public_key: high.address})
+            await high.wait_peers(LOW)
+            assert high.links.addresses[LOW.public_key].startswith("127.0.0.9:")
+
+    asyncio.run(play())
+
+
+def test_nothing_is_dialed_from_another_address() -> None:
+    """The address of 203.0.113.0/24 is nobody's (RFC 5737): such as ours on a tailnet that we have left."""
+
+    async def play() -> None:
+        async with Endpoint(LOW, source="203.0.113.1").run() as low, Endpoint(HIGH).run() as high:
+            low.links._addresses[HIGH.public_key] = high.address
+            with pytest.raises(OSError, match="assign requested address"):
+                await low.links._dial(HIGH.public_key)
+            assert high.links.refused_links == 0
 
     asyncio.run(play())
 

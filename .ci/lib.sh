@@ -27,6 +27,16 @@ quietly() {
     fi
 }
 
+# retry COMMAND…: up to three times, as registries are sometimes busy.
+retry() {
+    local attempt
+    for attempt in 1 2 3; do
+        "$@" && return 0
+        [ "$attempt" = 3 ] || sleep $((attempt * 5))
+    done
+    return 1
+}
+
 need_root() {
     [ "$(id -u)" = 0 ] || die "this needs root" "run it with sudo"
 }
@@ -37,8 +47,8 @@ install_packages() {
     shift
     need_root
     command -v apt-get >/dev/null || die "$what is missing, and this is no Debian or Ubuntu" "install it by hand: $*"
-    quietly "package lists read" apt-get update
-    quietly "$what installed" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
+    quietly "package lists read" retry apt-get update
+    quietly "$what installed" retry env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
 }
 
 # fingerprint TEXT…: what a cached thing was made from, as a short tag.
@@ -65,7 +75,7 @@ import_debian() {
     root=$(mktemp -d "$CACHE/root.XXXXXX")
     # shellcheck disable=SC2064  # the folder of now
     trap "rm -rf '$root'" EXIT
-    quietly "$image unpacked" debootstrap --variant=minbase --cache-dir="$CACHE/debs" \
+    quietly "$image unpacked" retry debootstrap --variant=minbase --cache-dir="$CACHE/debs" \
         --include="$(printf '%s,' "$@")" "$codename" "$root" "$mirror"
     rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/var/log/* "$root"/usr/share/doc/* \
         "$root"/usr/share/man/* "$root"/usr/share/locale/*

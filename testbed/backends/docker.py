@@ -95,6 +95,8 @@ class DockerBackend:
         compose: Compose,
         model: dict[str, Any],
     ) -> None:
+        self.project = compose.project
+        """The name of the run in Compose."""
         self._plan = plan
         self._engine = engine
         self._client = client
@@ -127,7 +129,7 @@ class DockerBackend:
             self._own.do(MESH, "start")
             return
         # From here on everything that is made is also unmade, however this process ends.
-        self._watchdog = Watchdog(self._compose.project, self._engine.host)
+        self._watchdog = Watchdog(self.project, self._engine.host)
         self._compose = replace(self._compose, pass_fds=[self._watchdog.descriptor])
         self._compose.run("create", timeout_s=COMPOSE_TIMEOUT_S)
         self._check_subnet()
@@ -178,8 +180,8 @@ class DockerBackend:
         try:
             self._rescue()
         finally:
-            with explained(f"{self._compose.project} cannot be removed (make down does it later)"):
-                remove_run(self._client, self._compose.project)
+            with explained(f"{self.project} cannot be removed (make down does it later)"):
+                remove_run(self._client, self.project)
             self._watchdog.dismiss()
             self._watchdog = None
             self._close()
@@ -252,7 +254,7 @@ class DockerBackend:
 
     def _check_subnet(self) -> None:
         with explained("the network cannot be looked at"):
-            network = self._client.api.inspect_network(f"{self._compose.project}_underlay")
+            network = self._client.api.inspect_network(f"{self.project}_underlay")
         for config in network["IPAM"]["Config"] or ():
             subnet = ipaddress.ip_network(config["Subnet"])
             if subnet.version == 4 and subnet.overlaps(TAILNET):

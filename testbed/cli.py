@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tana.types.errors import TanaError
+from tana.types.errors import TanaError, Unavailable
 from testbed.verdict import Outcome
 
 app = typer.Typer(
@@ -37,7 +38,7 @@ def run(
     keep: Annotated[bool, typer.Option(help="Keep the nodes' data folders, also when all is proven.")] = False,
 ) -> None:
     """Run a scenario. Exit code: 0 proven, 1 violated, 2 could not tell, 130 interrupted."""
-    from testbed.backends.choice import choose_backend
+    from testbed.backends.choice import AUTO, NO_IMAGE, choose_backend
     from testbed.runner.report import format_verdicts
     from testbed.runner.run import EXIT_INTERRUPTED, Options
     from testbed.runner.run import run as run_scenario
@@ -47,7 +48,13 @@ def run(
         if words:
             typer.echo(words, err=True)
         options = Options(scenario, chosen, seed, runs_dir, keep_data=keep, is_silent=as_json, network=chosen_network)
-        result = run_scenario(options)
+        try:
+            result = run_scenario(options)
+        except Unavailable as error:
+            if backend != AUTO or error.code != NO_IMAGE:
+                raise
+            typer.echo(f"backend: plain processes after all, as {error}", err=True)
+            result = run_scenario(dataclasses.replace(options, backend="processes", network=""))
     except TanaError as error:
         typer.echo(f"could not tell: {error}", err=True)
         raise typer.Exit(Outcome.COULD_NOT_TELL.exit_code) from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from tana.types.errors import SettingsError, Unavailable
 
 AUTO = "auto"
+NO_IMAGE = "no_image"
+"""Code of the error where an engine answers, but has no image for the cluster and cannot get one."""
 DEFAULT_NETWORK = "tailnet"
 _HOW = "choose with BACKEND=docker|processes|simulation and NETWORK=tailnet|bridge"
 

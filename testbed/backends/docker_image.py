@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tana.types.errors import Unavailable
+from testbed.backends.choice import NO_IMAGE
 from testbed.backends.docker_engine import Compose, explain
 from testbed.backends.docker_model import ROOT
 from testbed.backends.docker_sdk import APIError, ImageNotFound
@@ -92,7 +93,9 @@ def _build(compose: Compose, model: Mapping[str, Any], names: list[str], file: P
     if code != 0:
         for line in output.splitlines()[-_LAST_LINES:]:
             say(f"  {line}")
-        raise explain("the image cannot be built", output)
+        error = explain("the image cannot be built", output)
+        error.code = NO_IMAGE
+        raise error
 
 
 def _fetch(compose: Compose, image: str, service: str) -> None:
@@ -103,7 +106,7 @@ def _fetch(compose: Compose, image: str, service: str) -> None:
             f"the image {image} is not here and cannot be fetched: {error.message}",
             remedy="check the network, or name images that are here with TAILSCALE_IMAGE and HEADSCALE_IMAGE"
             " (docs/docker.md), or use NETWORK=bridge",
-            code="no_image",
+            code=NO_IMAGE,
         ) from None
 
 

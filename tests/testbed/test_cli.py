@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from testbed.backends import simulation
+from tana.types.errors import SettingsError, Unavailable
+from testbed.backends import choice, simulation
 from testbed.checkers import CHECKERS
 from testbed.cli import app
 from testbed.faults import FAULTS
+from testbed.runner import run as run_module
+from testbed.runner.run import Options, Result
 from tests.testbed.forging import CONVERGE
 from tests.testbed.test_planted import NoHeartbeat, plant
 
@@ -92,3 +95,24 @@ def test_a_bug_of_the_testbed_exits_2_and_leaves_its_traceback(tmp_path: Path, m
     assert code == 2
     assert "could not tell run: the testbed itself failed: RuntimeError('a bug of the testbed')" in out
     assert "Traceback" in (tmp_path / "latest" / "logs" / "testbed.log").read_text("utf-8")
+
+
+def test_an_engine_without_images_is_passed_over_by_auto_and_named_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def run_without_images(options: Options) -> Result:
+        asked.append(options.backend)
+        if options.backend == "docker":
+            raise Unavailable("the image cannot be built: no such host", code=choice.NO_IMAGE)
+        raise SettingsError("far enough")
+
+    monkeypatch.setattr(run_module, "run", run_without_images)
+    monkeypatch.setattr(choice, "choose_backend", lambda backend, network: ("docker", "tailnet", ""))
+    answer = CliRunner().invoke(app, ["run", "--backend", "auto"])
+    assert asked == ["docker", "processes"]
+    assert "plain processes after all, as the image cannot be built" in answer.stderr
+    answer = CliRunner().invoke(app, ["run", "--backend", "docker"])
+    assert asked == ["docker", "processes", "docker"]
+    assert (answer.exit_code, "cannot be built" in answer.stderr) == (2, True)

@@ -8,6 +8,7 @@ import typing
 import msgspec
 
 from testbed.checkers import CHECKERS
+from testbed.checkers.tailnet import TailnetChecker
 from testbed.faults import FAULTS
 from testbed.scenario import Step, Timing
 
@@ -15,7 +16,12 @@ BEGIN, END = "<!-- catalogue: begin -->", "<!-- catalogue: end -->"
 
 
 def describe_part(part: type) -> str:
-    """What a fault's or checker's file says in its first line, without the name in front."""
+    """What a fault's or checker's file says in its first line, without the name in front.
+
+    Where a file has several checkers, each says it itself.
+    """
+    if issubclass(part, TailnetChecker):
+        return _first_line(part)
     words = (importlib.import_module(part.__module__).__doc__ or "").splitlines()[0]
     return words.partition(": ")[2] or words
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from testbed import answers
-from testbed.backends.base import MESH, Answer, Backend, Request
+from testbed.backends.base import MESH, Answer, Backend, Containers, Request
 from testbed.checkers.base import Checker
 from testbed.history import Event, History
 from testbed.plan import Plan
@@ -59,7 +59,18 @@ class Cluster:
         self.started: set[str] = set()
         self.killed: set[str] = set()
         """Nodes that a fault has ended: any other that does not run has crashed."""
+        self.paused: set[str] = set()
         self._start_ms = backend.now_ms()
+
+    @property
+    def node_ids(self) -> tuple[str, ...]:
+        return self.plan.node_ids
+
+    @property
+    def containers(self) -> Containers:
+        """What acts on containers. Scenarios that need it are refused where a backend has none."""
+        assert self.backend.containers is not None, f"{self.backend.name} has no containers"
+        return self.backend.containers
 
     # ------------------------------------------------------------------ the record
 
@@ -90,6 +101,20 @@ class Cluster:
     def kill(self, node: str) -> None:
         self.killed.add(node)
         self.backend.kill(node)
+
+    def stop(self, node: str) -> None:
+        """Ask a node to end, and wait until it has."""
+        self.killed.add(node)
+        self.backend.stop(node)
+
+    def pause(self, node: str) -> None:
+        """Let a node stand still; until it goes on it is not asked, for each answer would be waited for in vain."""
+        self.paused.add(node)
+        self.backend.pause(node)
+
+    def resume(self, node: str) -> None:
+        self.backend.resume(node)
+        self.paused.discard(node)
 
     def restart(self, node: str) -> None:
         """Start a node again on the data it has; its blocks are read again from the first."""
@@ -170,6 +195,9 @@ class Cluster:
         self.observe()
 
     def _may_ask(self, node: str) -> bool:
+        if node in self.paused:
+            self._note_unreachable(node, "it is paused")
+            return False
         if self.backend.is_running(node):
             return True
         reason = self.backend.describe_exit(node) or "it does not run"

@@ -11,6 +11,7 @@ Kinds of events (`node` names who said it, empty for the harness):
     not_shown    what this backend cannot show          approval     the sovereign approves `target`
     fault        kind, node, phase asked|applied|undone    expectation  must or must_not progress, begin or end
     convergence  the pinned height                         log          a notable line of a node's log
+    tailnet_…    what members of a tailnet, their kernels and their Tailscale answered
 """
 
 from __future__ import annotations

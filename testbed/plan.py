@@ -34,6 +34,8 @@ class FaultWindow:
     node: str
     progress: str
     why: str
+    broken: tuple[str, ...] = ()
+    """The validators that cannot vote meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,11 @@ def make_plan(scenario: Scenario, seed: int, mesh_port: int, node_ports: Sequenc
     timeline = []
     for index, step in enumerate(scenario.steps):
         if isinstance(step, Perturb):
-            broken = {step.node} if FAULTS[step.fault].removes_power else set()
+            fault = FAULTS[step.fault]
+            broken = fault.find_broken(step.node, step.peers, scenario.node_ids)
             progress, why = compute_expectation(dict(zip(scenario.node_ids, powers, strict=True)), broken)
-            timeline.append(FaultWindow(index, step.fault, step.node, progress, why))
+            target = step.node or fault.fixed_target
+            timeline.append(FaultWindow(index, step.fault, target, progress, why, tuple(sorted(broken))))
     return Plan(
         scenario, seed, make_key(seed, "sovereign"), make_key(seed, "outsider"), nodes, mesh_port, tuple(timeline)
     )

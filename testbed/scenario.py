@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
 from tana.types.errors import SettingsError
+from testbed.backends.base import MESH
 from testbed.faults import FAULTS
+from testbed.needs import CONTAINERS, REMEDIES, TAILNET
 
 Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=600_000)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?\Z")]
 
 
 class _Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="do"):
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """What the backend must have for it, see `testbed.needs`."""
+
     timeout_ms: Milliseconds = 30_000
     """How long the step waits for any one thing, in the cluster's time."""
 
@@ -76,12 +82,51 @@ class Perturb(_Step, tag="perturb", frozen=True, forbid_unknown_fields=True):
 
     fault: str = ""
     node: str = ""
+    """Left out for a fault that has its own target."""
+    peers: tuple[str, ...] = ()
+    """For a fault between members: whom the node is cut off from, everybody where left out."""
     heights: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 2
     """Where the chain must go on: blocks wanted while the fault is on, and again after it."""
 
 
 class Converge(_Step, tag="converge", frozen=True, forbid_unknown_fields=True):
     """Pin a height and compare what every validator answers there."""
+
+
+class _TailnetStep(_Step, frozen=True, forbid_unknown_fields=True):
+    needs: ClassVar[frozenset[str]] = frozenset({CONTAINERS, TAILNET})
+
+
+class TailnetPlaces(_TailnetStep, tag="tailnet_places", frozen=True, forbid_unknown_fields=True):
+    """Ask every member's Tailscale who and where it is, and its kernel which way the others are."""
+
+
+class TailnetLinks(_TailnetStep, tag="tailnet_links", frozen=True, forbid_unknown_fields=True):
+    """Ask whose place each peer link leads to; try links with the key of another, which must be refused."""
+
+
+class TailnetDoors(_TailnetStep, tag="tailnet_doors", frozen=True, forbid_unknown_fields=True):
+    """Knock at the ports of every member from another one, on the bridge and on the tailnet."""
+
+
+class TailnetFirewall(_TailnetStep, tag="tailnet_firewall", frozen=True, forbid_unknown_fields=True):
+    """Let only WireGuard and the control server pass the bridge, and wait for `heights` more blocks everywhere."""
+
+    heights: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 3
+
+
+class TailnetTraffic(_TailnetStep, tag="tailnet_traffic", frozen=True, forbid_unknown_fields=True):
+    """Send large transactions with a random marker; count and capture what the validators exchange meanwhile."""
+
+    transactions: Annotated[int, msgspec.Meta(ge=1, le=200)] = 15
+
+
+class TailnetClaims(_TailnetStep, tag="tailnet_claims", frozen=True, forbid_unknown_fields=True):
+    """Speak to the mesh in the name of another, over the tailnet: it must refuse, and write it down."""
+
+
+class TailnetRestarts(_TailnetStep, tag="tailnet_restarts", frozen=True, forbid_unknown_fields=True):
+    """Restart every container in turn; each member must be the same node with the same address afterwards."""
 
 
 Step = (
@@ -96,6 +141,13 @@ Step = (
     | Load
     | Heartbeats
     | Perturb
+    | TailnetPlaces
+    | TailnetLinks
+    | TailnetDoors
+    | TailnetFirewall
+    | TailnetTraffic
+    | TailnetClaims
+    | TailnetRestarts
     | Converge
 )
 
@@ -132,7 +184,8 @@ def describe_step(step: Step) -> str:
     words = [get_step_name(step).replace("_", " ")]
     if isinstance(step, Perturb):
         words += [step.fault, step.node]
-    return " ".join(words)
+        words += ["from", *step.peers] if step.peers else []
+    return " ".join(word for word in words if word)
 
 
 def get_step_name(step: Step) -> str:
@@ -141,8 +194,11 @@ def get_step_name(step: Step) -> str:
     return tag
 
 
-def load_scenario(path: Path) -> Scenario:
-    """A scenario from its file. Raises `SettingsError` that names the file, the line and the field."""
+def load_scenario(path: Path, offers: Collection[str] | None = None) -> Scenario:
+    """A scenario from its file, for a backend that offers this (see `testbed.needs`), or whatever backend.
+
+    Raises `SettingsError` that names the file, the line and the field.
+    """
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -150,10 +206,10 @@ def load_scenario(path: Path) -> Scenario:
             f"{path}: the scenario cannot be read: {getattr(error, 'strerror', None) or error}",
             remedy="`testbed list` names the scenarios",
         ) from None
-    return parse_scenario(text, str(path))
+    return parse_scenario(text, str(path), offers)
 
 
-def parse_scenario(text: str, file: str) -> Scenario:
+def parse_scenario(text: str, file: str, offers: Collection[str] | None = None) -> Scenario:
     """A scenario from TOML text; `file` is its name in errors. Raises `SettingsError`."""
     try:
         values = tomllib.loads(text)
@@ -163,14 +219,38 @@ def parse_scenario(text: str, file: str) -> Scenario:
         scenario = msgspec.convert(values, Scenario)
     except msgspec.ValidationError as error:
         raise _explain(text, file, values, str(error)) from None
-    _check_meaning(scenario, text, file)
+    _check_meaning(scenario, _Refusals(text, file))
+    if offers is not None:
+        _check_needs(scenario, _Refusals(text, file), offers)
     return scenario
 
 
-def _check_meaning(scenario: Scenario, text: str, file: str) -> None:
-    def refuse(path: tuple[str | int, ...], message: str, remedy: str) -> SettingsError:
-        return SettingsError(f"{file}:{_find_line(text, path)}: {message}", remedy=remedy, field=_name(path))
+class _Refusals:
+    """Makes errors that name file, line and field."""
 
+    def __init__(self, text: str, file: str) -> None:
+        self._text = text
+        self._file = file
+
+    def __call__(self, path: tuple[str | int, ...], message: str, remedy: str) -> SettingsError:
+        where = f"{self._file}:{_find_line(self._text, path)}"
+        return SettingsError(f"{where}: {message}", remedy=remedy, field=_name(path))
+
+
+def _check_needs(scenario: Scenario, refuse: _Refusals, offers: Collection[str]) -> None:
+    for index, step in enumerate(scenario.steps):
+        needs = FAULTS[step.fault].needs if isinstance(step, Perturb) else step.needs
+        missing = sorted(needs - set(offers))
+        if missing:
+            field, value = ("fault", step.fault) if isinstance(step, Perturb) else ("do", get_step_name(step))
+            raise refuse(
+                ("steps", index, field),
+                f"steps[{index}].{field} {value!r} needs {' and '.join(missing)}: this backend has no such thing",
+                REMEDIES[missing[-1]],
+            )
+
+
+def _check_meaning(scenario: Scenario, refuse: _Refusals) -> None:
     if scenario.powers and len(scenario.powers) != scenario.validators:
         raise refuse(
             ("powers",),
@@ -188,19 +268,39 @@ def _check_meaning(scenario: Scenario, text: str, file: str) -> None:
     for index, step in enumerate(scenario.steps):
         if index and isinstance(step, Start):
             raise refuse(("steps", index, "do"), f"steps[{index}] starts the cluster again", "start comes once")
-        if not isinstance(step, Perturb):
-            continue
-        if step.fault not in FAULTS:
+        if isinstance(step, Perturb):
+            _check_fault(scenario, index, step, refuse)
+
+
+def _check_fault(scenario: Scenario, index: int, step: Perturb, refuse: _Refusals) -> None:
+    if step.fault not in FAULTS:
+        raise refuse(
+            ("steps", index, "fault"),
+            f"steps[{index}].fault {step.fault!r} is not a fault",
+            f"use one of {', '.join(sorted(FAULTS))}",
+        )
+    fault = FAULTS[step.fault]
+    if fault.fixed_target and step.node:
+        raise refuse(
+            ("steps", index, "node"),
+            f"steps[{index}].node {step.node!r}: {step.fault} always acts on {fault.fixed_target}",
+            "leave it out",
+        )
+    if not fault.fixed_target and step.node not in scenario.node_ids:
+        raise refuse(
+            ("steps", index, "node"),
+            f"steps[{index}].node {step.node!r} is not a validator of this scenario",
+            f"use one of {', '.join(scenario.node_ids)}",
+        )
+    if step.peers and not fault.takes_peers:
+        raise refuse(("steps", index, "peers"), f"steps[{index}].peers: {step.fault} has none", "leave them out")
+    others = [*(name for name in scenario.node_ids if name != step.node), MESH]
+    for peer in step.peers:
+        if peer not in others:
             raise refuse(
-                ("steps", index, "fault"),
-                f"steps[{index}].fault {step.fault!r} is not a fault",
-                f"use one of {', '.join(sorted(FAULTS))}",
-            )
-        if step.node not in scenario.node_ids:
-            raise refuse(
-                ("steps", index, "node"),
-                f"steps[{index}].node {step.node!r} is not a validator of this scenario",
-                f"use one of {', '.join(scenario.node_ids)}",
+                ("steps", index, "peers"),
+                f"steps[{index}].peers: {peer!r} is not another member of this scenario",
+                f"use some of {', '.join(others)}",
             )
 
 

@@ -15,6 +15,7 @@ from testbed.checkers.parent_links import ParentLinks
 from testbed.checkers.progress import Progress
 from testbed.checkers.registration import Registration
 from testbed.checkers.state_root import StateRoot
+from testbed.checkers.tailnet import TAILNET_CHECKERS
 from testbed.checkers.topology import Topology
 
 __all__ = [
@@ -47,6 +48,7 @@ CHECKERS: tuple[type[Checker], ...] = (
     NoProgress,
     Progress,
     Heartbeats,
+    *TAILNET_CHECKERS,
     Faults,
     Topology,
     Convergence,

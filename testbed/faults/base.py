@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol
+
+from testbed.backends.base import Answer, Containers
 
 
 class Cluster(Protocol):
     """What faults may do to a cluster and ask it."""
 
+    @property
+    def node_ids(self) -> tuple[str, ...]:
+        """Every validator."""
+
+    @property
+    def containers(self) -> Containers:
+        """For faults that need containers only: on other backends it is a bug to ask."""
+
     def kill(self, node: str) -> None: ...
 
+    def stop(self, node: str) -> None: ...
+
     def restart(self, node: str) -> None: ...
+
+    def pause(self, node: str) -> None: ...
+
+    def resume(self, node: str) -> None: ...
 
     def is_running(self, node: str) -> bool: ...
 
     def control(self, node: str, key: str, value: str) -> None: ...
+
+    def ask(self, target: str, port: str, method: str, path: str, body: Any = None) -> Answer: ...
 
     def get_health(self, node: str) -> dict[str, Any] | None:
         """The last `/health` answer of a validator, None where it gives none now."""
@@ -37,11 +55,23 @@ class Fault:
     kind: ClassVar[str]
     removes_power: ClassVar[bool]
     """Whether the node cannot vote meanwhile: the quorum arithmetic of the plan counts on it."""
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """What the backend must have for it, see `testbed.needs`."""
+    fixed_target: ClassVar[str] = ""
+    """The member that it always acts on; empty where the scenario names a validator."""
+    takes_peers: ClassVar[bool] = False
+    """Whether it is between the node and some others that the scenario may name."""
 
-    def __init__(self, cluster: Cluster, node: str, timeout_ms: int) -> None:
+    def __init__(self, cluster: Cluster, node: str, timeout_ms: int, peers: Sequence[str] = ()) -> None:
         self.cluster = cluster
         self.node = node
         self.timeout_ms = timeout_ms
+        self.peers = tuple(peers)
+
+    @classmethod
+    def find_broken(cls, node: str, peers: Sequence[str], node_ids: Sequence[str]) -> frozenset[str]:
+        """The validators that cannot vote while it is on."""
+        return frozenset({node} if cls.removes_power else ())
 
     def apply(self) -> None:
         """Do it. Raises `NotApplied` where it cannot be done."""
@@ -58,3 +88,26 @@ class Fault:
     def describe_effect(self) -> str:
         """What it touched while it was on; empty where it touched nothing, which proves nothing."""
         raise NotImplementedError
+
+    # ------------------------------------------------------------------ for faults
+
+    def require(self, condition: Callable[[], bool], what: str, complaint: str | Callable[[], str]) -> None:
+        """Wait until the condition holds. Raises `NotApplied` with the complaint where it does not in time."""
+        if not self.cluster.wait_until(condition, what, self.timeout_ms):
+            raise NotApplied(complaint if isinstance(complaint, str) else complaint())
+
+    def get_height_before(self) -> int:
+        """The height of a node that is well. Raises `NotApplied` where it does not run or answer."""
+        health = self.cluster.get_health(self.node)
+        if health is None or not self.cluster.is_running(self.node):
+            raise NotApplied(f"{self.node} was not running")
+        height: int = health["height"]
+        return height
+
+    def wait_answer(self, after: str) -> None:
+        """Wait until the node answers again after something. Raises `NotApplied`."""
+        self.require(
+            lambda: self.cluster.get_health(self.node) is not None,
+            f"{self.node} to answer after {after}",
+            f"{self.node} does not answer after {after}",
+        )

@@ -8,34 +8,29 @@ from testbed.faults.base import Fault, NotApplied
 class Kill(Fault):
     kind = "kill"
     removes_power = True
+    how = "kill -9"
     _height_before = -1
 
-    def apply(self) -> None:
-        health = self.cluster.get_health(self.node)
-        if health is None or not self.cluster.is_running(self.node):
-            raise NotApplied(f"{self.node} was not running")
-        self._height_before = health["height"]
+    def end(self) -> None:
         self.cluster.kill(self.node)
 
+    def apply(self) -> None:
+        self._height_before = self.get_height_before()
+        self.end()
+
     def verify(self) -> str:
-        gone = self.cluster.wait_until(
+        self.require(
             lambda: not self.cluster.is_running(self.node) and self.cluster.get_health(self.node) is None,
-            f"{self.node} to be dead",
-            self.timeout_ms,
+            f"{self.node} to be gone",
+            f"{self.node} still answers after {self.how}",
         )
-        if not gone:
-            raise NotApplied(f"{self.node} still answers after kill -9")
-        return f"{self.node} is dead and answers nothing; its last height was {self._height_before}"
+        if self.cluster.ask(self.node, "status", "GET", "/health").status:
+            raise NotApplied(f"{self.node} does not run and its port still answers after {self.how}")
+        return f"{self.node} is gone and answers nothing; its last height was {self._height_before}"
 
     def undo(self) -> None:
         self.cluster.restart(self.node)
-        back = self.cluster.wait_until(
-            lambda: self.cluster.get_health(self.node) is not None,
-            f"{self.node} to answer after its restart",
-            self.timeout_ms,
-        )
-        if not back:
-            raise NotApplied(f"{self.node} does not answer after its restart")
+        self.wait_answer("its restart")
 
     def describe_effect(self) -> str:
         return f"a chain at height {self._height_before} lost a voter" if self._height_before > 0 else ""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from tana.types.errors import TanaError
+from testbed.checkers.base import join_names
 from testbed.checkers.no_progress import NoProgress
 from testbed.cluster import Cluster
 from testbed.diagnosis import explain_standstill
@@ -20,52 +22,62 @@ T = TypeVar("T")
 
 def perturb(cluster: Cluster, step: Perturb, window: FaultWindow) -> None:
     """One fault from asked to undone, and the proof that the cluster bore it."""
-    fault = FAULTS[step.fault](cluster, step.node, step.timeout_ms)
-    note(cluster, step, "asked", f"expected: the chain {window.progress.replace('_', ' ')} progress, {window.why}")
-    survivors = [node for node in cluster.plan.node_ids if node != step.node or not fault.removes_power]
-    expectation = {"progress": window.progress, "nodes": survivors, "missing": [step.node], "why": window.why}
-    attempt(cluster, step, fault.apply)
+    fault = FAULTS[step.fault](cluster, window.node, step.timeout_ms, step.peers)
+    note(cluster, window, "asked", f"expected: the chain {window.progress.replace('_', ' ')} progress, {window.why}")
+    survivors = [node for node in cluster.plan.node_ids if node not in window.broken]
+    missing = list(window.broken)
+    expectation = {"progress": window.progress, "nodes": survivors, "missing": missing, "why": window.why}
+    attempt(cluster, window, fault.apply)
     if window.progress != MUST:
         cluster.record("expectation", phase="begin", **expectation)
-    evidence = attempt(cluster, step, fault.verify)
-    note(cluster, step, "applied", evidence)
+    evidence = attempt(cluster, window, fault.verify)
+    note(cluster, window, "applied", evidence)
     if window.progress == MUST:
-        wait_progress(cluster, survivors, step.heights, f"{step.fault} on {step.node}: {window.why}", step.timeout_ms)
+        why = f"{window.fault} on {window.node}: {window.why}"
+        wait_progress(cluster, survivors, step.heights, why, step.timeout_ms)
     else:
-        wait_standstill(cluster, step, tuple(survivors))
+        wait_standstill(cluster, step, tuple(survivors), missing)
         cluster.record("expectation", phase="end", **expectation)
-    touched = fault.describe_effect()
-    attempt(cluster, step, fault.undo)
-    cluster.record("fault", fault=step.fault, target=step.node, phase="undone", evidence=touched, touched=bool(touched))
+    touched = attempt(cluster, window, fault.describe_effect)
+    attempt(cluster, window, fault.undo)
+    note(cluster, window, "undone", touched)
     wait_whole(cluster, step.timeout_ms)
     wait_progress(cluster, cluster.plan.node_ids, step.heights, f"{step.fault} is undone", step.timeout_ms)
 
 
-def wait_standstill(cluster: Cluster, step: Perturb, survivors: tuple[str, ...]) -> None:
+def wait_standstill(cluster: Cluster, step: Perturb, survivors: tuple[str, ...], missing: Sequence[str]) -> None:
     """Wait until the survivors themselves show that they lack a quorum (see the checker)."""
     checker = next(item for item in cluster.checkers if isinstance(item, NoProgress))
     cluster.require(
         lambda: checker.is_shown,
         checker.name,
-        f"the survivors to say that they lack {step.node}'s vote",
+        f"the survivors to say that they lack the votes of {join_names(missing)}",
         step.timeout_ms,
         explain=lambda: explain_standstill(cluster, survivors),
         outcome=Outcome.COULD_NOT_TELL,
     )
 
 
-def attempt(cluster: Cluster, step: Perturb, verb: Callable[[], T]) -> T:
+def attempt(cluster: Cluster, window: FaultWindow, verb: Callable[[], T]) -> T:
     """One verb of a fault. A fault that is not applied fails the run."""
     try:
         return verb()
-    except NotApplied as error:
-        note(cluster, step, "not_applied", str(error))
-        cluster.raise_violation()
-        raise RunEnded(Verdict("faults", Outcome.VIOLATED, str(error))) from None
+    except (NotApplied, TanaError) as error:
+        reason = str(error)
+    note(cluster, window, "not_applied", reason)
+    cluster.raise_violation()
+    raise RunEnded(Verdict("faults", Outcome.VIOLATED, reason))
 
 
-def note(cluster: Cluster, step: Perturb, phase: str, evidence: str) -> None:
+def note(cluster: Cluster, window: FaultWindow, phase: str, evidence: str) -> None:
     heights = {node: health["height"] for node, health in cluster.view.health.items() if health}
+    is_touched = phase == "undone" and bool(evidence)
     cluster.record(
-        "fault", fault=step.fault, target=step.node, phase=phase, evidence=evidence, heights=heights, touched=False
+        "fault",
+        fault=window.fault,
+        target=window.node,
+        phase=phase,
+        evidence=evidence,
+        heights=heights,
+        touched=is_touched,
     )

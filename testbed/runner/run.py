@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shutil
 import signal
 import time
 import traceback
@@ -16,6 +17,7 @@ from tana.types.errors import TanaError
 from testbed.checkers import make_checkers
 from testbed.cluster import Cluster
 from testbed.history import History
+from testbed.needs import get_offers
 from testbed.plan import Plan
 from testbed.runner.check import check
 from testbed.runner.cleanup import cleanup
@@ -33,6 +35,7 @@ from testbed.runner.start import (
     register,
     start,
 )
+from testbed.runner.tailnet import STEPS as TAILNET_STEPS
 from testbed.scenario import Converge, Load, Perturb, Step, describe_step, get_step_name, load_scenario
 from testbed.screen import Screen, make_screen
 from testbed.verdict import Outcome, RunEnded, Verdict, judge
@@ -49,6 +52,7 @@ SIMPLE_STEPS: dict[str, Callable[[Cluster, Any], None]] = {
     "genesis": make_genesis,
     "progress": progress,
     "heartbeats": heartbeats,
+    **TAILNET_STEPS,
 }
 
 
@@ -84,11 +88,16 @@ class Result:
 
 def run(options: Options) -> Result:
     """Run a scenario. Raises `TanaError` where it could not even begin; every other end is in the result."""
-    scenario = load_scenario(options.scenario_path)
+    scenario = load_scenario(options.scenario_path, get_offers(options.backend, options.network))
     begun = datetime.datetime.now(datetime.UTC)
     clock = time.monotonic()
     folder = make_run_folder(options.runs_dir, scenario.name, begun)
-    plan, backend = setup(scenario, options.backend, options.seed, folder, options.network)
+    try:
+        plan, backend = setup(scenario, options.backend, options.seed, folder, options.network)
+    except BaseException:
+        # Nothing has begun: there is nothing to report.
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     link_latest(folder)
     place = f"{options.backend} ({options.network})" if options.network else options.backend
     title = f"{scenario.name} on {place}, {scenario.validators} validators, seed {options.seed}"

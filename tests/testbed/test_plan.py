@@ -61,6 +61,20 @@ def test_timeline_of_the_default_scenario() -> None:
     assert plan.timeline[1].why == "power 2 of 3 is left, not more than two thirds"
 
 
+def test_timeline_counts_what_faults_take_away() -> None:
+    timeline = make_plan(load_scenario(CONVERGE.parent / "container-faults.toml"), 1, 8190, PORTS).timeline
+    partitions = [(window.node, window.broken, window.progress) for window in timeline if window.fault == "partition"]
+    assert partitions == [("validator-1", ("validator-1",), "must_not"), ("validator-2", (), "must")]
+    timeline = make_plan(load_scenario(CONVERGE.parent / "sidecar-faults.toml"), 1, 8190, PORTS).timeline
+    assert {window.fault: (window.node, window.progress) for window in timeline} == {
+        "sidecar_stopped": ("validator-3", "must_not"),
+        "sidecar_restarted": ("validator-2", "must"),
+        "control_down": ("headscale", "must"),
+        "direct_path_blocked": ("validator-1", "must"),
+        "key_expired": ("validator-2", "must_not"),
+    }
+
+
 def test_keys_come_from_the_seed() -> None:
     scenario = load_scenario(CONVERGE)
     first, again, other = (make_plan(scenario, seed, 8190, PORTS) for seed in (1, 1, 2))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tana.types.errors import SettingsError
+from testbed.needs import get_offers
 from testbed.scenario import Perturb, Start, describe_step, load_scenario, parse_scenario
 from tests.testbed.forging import CONVERGE
 
@@ -92,12 +93,68 @@ def test_invalid_unknown_step() -> None:
 def test_invalid_unknown_fault() -> None:
     error = refuse(HEAD + START + '[[steps]]\ndo = "perturb"\nfault = "earthquake"\nnode = "validator-1"\n')
     assert error.message == "small.toml:9: steps[1].fault 'earthquake' is not a fault"
-    assert "heartbeat_stopped, kill" in error.remedy
+    assert "heartbeat_stopped, key_expired, kill" in error.remedy
 
 
 def test_invalid_unknown_node() -> None:
     error = refuse(HEAD + START + '[[steps]]\ndo = "perturb"\nfault = "kill"\nnode = "validator-3"\n')
     assert error.message == "small.toml:10: steps[1].node 'validator-3' is not a validator of this scenario"
+
+
+PERTURB = START + '[[steps]]\ndo = "perturb"\n'
+
+
+def test_a_fault_with_a_target_of_its_own_and_one_between_peers() -> None:
+    text = HEAD + PERTURB + 'fault = "control_down"\n' + PERTURB.replace(START, "") + 'fault = "partition"\n'
+    scenario = parse_scenario(text + 'node = "validator-1"\npeers = ["mesh"]\n', "small.toml")
+    assert [describe_step(step) for step in scenario.steps[1:]] == [
+        "perturb control_down",
+        "perturb partition validator-1 from mesh",
+    ]
+
+
+def test_invalid_node_of_a_fault_with_a_target_of_its_own() -> None:
+    error = refuse(HEAD + PERTURB + 'fault = "control_down"\nnode = "validator-1"\n')
+    assert error.message == "small.toml:10: steps[1].node 'validator-1': control_down always acts on headscale"
+
+
+def test_invalid_peers_of_a_fault_that_has_none() -> None:
+    error = refuse(HEAD + PERTURB + 'fault = "kill"\nnode = "validator-1"\npeers = ["validator-2"]\n')
+    assert error.message == "small.toml:11: steps[1].peers: kill has none"
+
+
+@pytest.mark.parametrize("peer", ["validator-1", "validator-3", "headscale"])
+def test_invalid_peer(peer: str) -> None:
+    error = refuse(HEAD + PERTURB + f'fault = "partition"\nnode = "validator-1"\npeers = ["{peer}"]\n')
+    assert error.message == f"small.toml:11: steps[1].peers: {peer!r} is not another member of this scenario"
+    assert error.remedy == "use some of validator-2, mesh"
+
+
+@pytest.mark.parametrize(
+    ("backend", "network", "fault", "missing"),
+    [
+        ("processes", "", "disconnect", "containers"),
+        ("simulation", "tailnet", "disconnect", "containers"),
+        ("processes", "", "sidecar_stopped", "containers and tailnet"),
+        ("docker", "bridge", "sidecar_stopped", "tailnet"),
+    ],
+)
+def test_invalid_backend_cannot_do_it(backend: str, network: str, fault: str, missing: str) -> None:
+    text = HEAD + PERTURB + f'fault = "{fault}"\nnode = "validator-1"\n'
+    with pytest.raises(SettingsError) as caught:
+        parse_scenario(text, "small.toml", get_offers(backend, network))
+    error = caught.value
+    assert error.message == f"small.toml:9: steps[1].fault {fault!r} needs {missing}: this backend has no such thing"
+    assert error.field == "steps[1].fault"
+    assert "BACKEND=docker" in error.remedy
+    assert ("NETWORK=tailnet" in error.remedy) == (fault == "sidecar_stopped")
+
+
+def test_a_backend_that_can_do_it() -> None:
+    text = HEAD + PERTURB + 'fault = "sidecar_stopped"\nnode = "validator-1"\n'
+    assert parse_scenario(text, "small.toml", get_offers("docker", "tailnet")).validators == 2
+    plain = HEAD + PERTURB + 'fault = "pause"\nnode = "validator-1"\n'
+    assert parse_scenario(plain, "small.toml", get_offers("processes", "")).validators == 2
 
 
 def test_invalid_start_is_not_first() -> None:

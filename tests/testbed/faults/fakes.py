@@ -1,0 +1,205 @@
+"""A cluster of three validators in containers on a tailnet, whose parts can be made not to obey."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tana.types.errors import Unavailable
+from testbed.backends.base import CONTROL, MESH, Answer, Place, Verb
+
+NODE = "validator-1"
+NODES = (NODE, "validator-2", "validator-3")
+MEMBERS = (*NODES, MESH)
+SUBNET_BITS = 20
+
+
+class FakeContainers:
+    """Members with a sidecar, a place on two networks and a packet filter each, that answer as real ones do."""
+
+    def __init__(self) -> None:
+        self.network = "tailnet"
+        self.obeys = True
+        self.drops_packets = True
+        self.loses_identity = False
+        self.has_relay_traffic = True
+        self.down: set[tuple[str, str]] = set()
+        self.disconnected: set[str] = set()
+        self.expired: set[str] = set()
+        self.chains: dict[str, dict[str, list[str]]] = {member: {} for member in MEMBERS}
+        self.received_bytes = 0
+        self.scripts: list[tuple[str, str]] = []
+
+    # ------------------------------------------------------------------ Containers
+
+    def act(self, member: str, place: Place, verb: Verb) -> None:
+        if not self.obeys:
+            return
+        if verb in ("stop", "kill"):
+            self.down.add((member, place))
+        elif verb == "start":
+            self.down.discard((member, place))
+
+    def is_up(self, member: str, place: Place) -> bool:
+        return (member, place) not in self.down
+
+    def run(self, member: str, place: Place, arguments: Sequence[str], timeout_s: int = 20) -> tuple[int, str]:
+        if not self.is_up(member, place):
+            raise Unavailable(f"{member}'s {place} does not run")
+        if list(arguments) == ["tailscale", "status", "--json"]:
+            return 0, json.dumps(self._describe_tailnet(member))
+        assert list(arguments[:4]) == ["headscale", "nodes", "expire", "--identifier"], arguments
+        assert member == CONTROL
+        if self.obeys:
+            change = self.expired.discard if "--disable" in arguments else self.expired.add
+            change(MEMBERS[int(arguments[4]) - 1])
+        return (0, "Node expired") if self.obeys else (1, "Error: no such node")
+
+    def run_beside(
+        self, member: str, arguments: Sequence[str], timeout_s: int = 20, tools: Place = "sidecar"
+    ) -> tuple[int, str]:
+        if arguments[0] == "ip":
+            return 0, self._list_addresses(member)
+        assert list(arguments[:2]) == ["sh", "-c"]
+        self.scripts.append((member, arguments[2]))
+        output = ""
+        for line in arguments[2].split(" && "):
+            answer = self._run_iptables(member, line.split()[2:])
+            if answer is None:
+                return 1, "iptables: No chain/target/match by that name."
+            output += answer
+        return 0, output
+
+    def disconnect(self, member: str) -> None:
+        if self.obeys:
+            self.disconnected.add(member)
+
+    def connect(self, member: str) -> None:
+        if self.obeys:
+            self.disconnected.discard(member)
+
+    def get_underlay_ip(self, member: str) -> str:
+        return "" if member in self.disconnected else f"192.168.16.{MEMBERS.index(member) + 2}"
+
+    # ------------------------------------------------------------------ inside
+
+    def is_on_tailnet(self, member: str) -> bool:
+        return self.is_up(member, "sidecar") and member not in self.expired
+
+    def is_cut_off(self, member: str) -> bool:
+        return "tana-partition" in self.chains[member] and self.drops_packets
+
+    def _describe_tailnet(self, member: str) -> dict[str, Any]:
+        if member in self.expired:
+            return {"BackendState": "NoState", "TUN": True, "Self": {"ID": ""}, "Health": ["the key has expired"]}
+        is_blocked = any("tana-direct" in chains for chains in self.chains.values()) and self.drops_packets
+        if not is_blocked or self.has_relay_traffic:
+            self.received_bytes += 100
+        peers = {}
+        for peer in MEMBERS:
+            if peer != member:
+                peers[f"nodekey:{peer}"] = {
+                    **self._describe_node(peer, is_online=self.is_on_tailnet(peer)),
+                    "CurAddr": "" if is_blocked else f"192.168.16.{MEMBERS.index(peer) + 2}:41641",
+                    "RxBytes": self.received_bytes,
+                }
+        own = self._describe_node(member, is_online=self.is_up(CONTROL, "service"))
+        return {"BackendState": "Running", "TUN": True, "Self": own, "Peer": peers, "Health": []}
+
+    def _describe_node(self, member: str, *, is_online: bool) -> dict[str, Any]:
+        number = MEMBERS.index(member) + 1
+        return {
+            "ID": f"{number}1" if self.loses_identity else f"{number}",
+            "DNSName": f"{member}.tana.internal.",
+            "TailscaleIPs": [f"100.64.0.{number}"],
+            "Online": is_online,
+            "Relay": "tana",
+        }
+
+    def _list_addresses(self, member: str) -> str:
+        lines = ["1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever"]
+        if ip := self.get_underlay_ip(member):
+            lines.append(f"234: eth0    inet {ip}/{SUBNET_BITS} scope global eth0\\       valid_lft forever")
+        if self.is_on_tailnet(member):
+            lines.append("5: tailscale0    inet 100.64.0.1/32 scope global tailscale0\\       valid_lft forever")
+        return "\n".join(lines)
+
+    def _run_iptables(self, member: str, arguments: list[str]) -> str | None:
+        chains = self.chains[member]
+        verb, name = arguments[0], arguments[1]
+        if verb == "-N":
+            if name in chains or not self.obeys:
+                return None
+            chains[name] = []
+        elif verb == "-A":
+            chains[name].append(" ".join(arguments[2:]))
+        elif verb == "-X":
+            del chains[name]
+        elif verb == "-nvxL":
+            if name not in chains:
+                return None
+            return self._list_chain(name, chains[name])
+        elif verb == "-D" and not self.obeys:
+            return None
+        return ""
+
+    def _list_chain(self, name: str, rules: list[str]) -> str:
+        packets = 7 if self.drops_packets else 0
+        lines = [f"Chain {name} (2 references)", "    pkts      bytes target     prot opt in     out     source"]
+        lines += [f"{packets:8} {100 * packets:8} {rule.split()[-1]:10} 0 -- * * 0.0.0.0/0 0.0.0.0/0" for rule in rules]
+        return "\n".join(lines) + "\n"
+
+
+class FakeCluster:
+    """Three validators at height 7. Faults act on the first; `obeys` False: what it is told is not done."""
+
+    def __init__(self) -> None:
+        self.containers = FakeContainers()
+        self.node_ids = NODES
+        self.obeys = True
+        self.is_up = True
+        self.is_paused = False
+        self.health: dict[str, Any] | None = {"height": 7, "state": "validating"}
+        self.row: dict[str, Any] | None = {"status": "active", "last_heartbeat": 1}
+
+    def kill(self, node: str) -> None:
+        if self.obeys:
+            self.is_up = False
+
+    def stop(self, node: str) -> None:
+        self.kill(node)
+
+    def restart(self, node: str) -> None:
+        if self.obeys:
+            self.is_up = True
+
+    def pause(self, node: str) -> None:
+        self.is_paused = self.obeys
+
+    def resume(self, node: str) -> None:
+        self.is_paused = self.is_paused and not self.obeys
+
+    def is_running(self, node: str) -> bool:
+        return self.is_up
+
+    def control(self, node: str, key: str, value: str) -> None:
+        assert key == "heartbeat"
+        if self.obeys and self.row is not None:
+            self.row["status"] = "offline" if value == "off" else "active"
+
+    def ask(self, target: str, port: str, method: str, path: str, body: Any = None) -> Answer:
+        return Answer(200, self.health) if self.get_health(target) else Answer(0, "no answer in time")
+
+    def get_health(self, node: str) -> dict[str, Any] | None:
+        is_reachable = self.is_up and not self.is_paused and node not in self.containers.disconnected
+        return self.health if is_reachable else None
+
+    def get_mesh_row(self, node: str) -> dict[str, Any] | None:
+        return self.row
+
+    def wait_until(self, condition: Callable[[], bool], what: str, timeout_ms: int) -> bool:
+        return condition()
+
+    def disobey(self) -> None:
+        self.obeys = self.containers.obeys = False

@@ -97,7 +97,8 @@ class Driver:
         if self._is_stopped:
             return
         try:
-            for effect in self._hooks.on_effects(self.machine.step(input, self._hooks.now_ms())):
+            now_ms = self._hooks.now_ms()
+            for effect in self._hooks.on_step(input, now_ms, self.machine.step(input, now_ms)):
                 self._perform(effect)
         except Exception as error:
             # Whoever reads the log next must not have to wait for the process to end.

@@ -1,11 +1,32 @@
-"""Where a testbed can make a real node lie, fall silent or lose its clock. A validator in production has none of it."""
+"""Where a testbed can watch a real node, make it lie, fall silent or lose its clock. Production has none of it."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+from tana.crypto.keys import Signer
 from tana.ledger.ledger import Ledger
-from tana.node.effects import Effect
+from tana.node.effects import Effect, LogRecord
+from tana.node.inputs import Input
+from tana.node.machine import Machine
+from tana.types.genesis import Genesis
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a machine is made from, besides its ledger: enough to make the very same one again.
+
+    `signer` is the node's key whether or not the machine may sign with it; `abstain_reason` says why it may not.
+    """
+
+    genesis: Genesis
+    machine: Machine
+    signer: Signer
+    records: Sequence[LogRecord]
+    sign_floor: tuple[int, int, int]
+    abstain_reason: str
 
 
 class Hooks:
@@ -23,8 +44,11 @@ class Hooks:
         """The ledger that the machine uses."""
         return ledger
 
-    def on_effects(self, effects: list[Effect]) -> list[Effect]:
-        """The effects of one step that are performed."""
+    def on_begin(self, beginning: Beginning) -> None:
+        """The machine is made and has not taken a step."""
+
+    def on_step(self, input: Input, now_ms: int, effects: list[Effect]) -> list[Effect]:
+        """One step of the machine: what it was told, when, and what it wants. Returns the effects to perform."""
         return effects
 
 

@@ -26,7 +26,7 @@ from tana.node.discovery import Discovery
 from tana.node.driver import Driver
 from tana.node.folder import DataFolder
 from tana.node.heartbeat import Health, Heartbeats
-from tana.node.hooks import NO_HOOKS, Hooks
+from tana.node.hooks import NO_HOOKS, Beginning, Hooks
 from tana.node.http import HttpListener, NodeApp, open_listener
 from tana.node.identity import NodeIdentity, build_node_registration, open_sign_state, prepare_node
 from tana.node.joining import Denied, Joining, load_genesis
@@ -228,6 +228,11 @@ class _Node:
             records=sign_state.records,
             sign_floor=sign_state.sign_floor,
             abstain_reason=sign_state.abstain_reason,
+        )
+        self._hooks.on_begin(
+            Beginning(
+                signed.genesis, machine, key, sign_state.records, sign_state.sign_floor, sign_state.abstain_reason
+            )
         )
         driver = Driver(
             machine,

@@ -32,7 +32,7 @@ from tana.node.effects import (
     SetTimer,
     Signed,
 )
-from tana.node.hooks import Hooks
+from tana.node.hooks import Beginning, Hooks
 from tana.node.inputs import Input, PeerConnected, PeerDisconnected, Received, Started, Submitted, Timer, TimerFired
 from tana.node.machine import Machine, MachineConfig
 from tana.types.block import Block
@@ -202,6 +202,9 @@ class SimulatedNode:
             records=disk.records,
             sign_floor=disk.sign_floor,
         )
+        self._hooks.on_begin(
+            Beginning(signed.genesis, self._machine, self._plan.key, tuple(disk.records), disk.sign_floor, "")
+        )
         self.info.node_ids = {bytes.fromhex(item.publicKey[8:]): item.nodeId for item in signed.genesis.validators}
         self.chain_id = ledger.chain_id
         self.api.start(self._machine, disk.blocks, self._submit)
@@ -230,7 +233,8 @@ class SimulatedNode:
     def _step(self, input: Input) -> None:
         assert self._machine is not None
         try:
-            for effect in self._hooks.on_effects(self._machine.step(input, self._scheduler.now_ms)):
+            now_ms = self._scheduler.now_ms
+            for effect in self._hooks.on_step(input, now_ms, self._machine.step(input, now_ms)):
                 self._perform(effect)
         except Exception as error:
             # A bug ends a real node's process: here it ends this node, and the run tells why.

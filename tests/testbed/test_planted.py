@@ -15,6 +15,7 @@ from tana.ledger.rules import Context, apply_transaction
 from tana.ledger.state import State
 from tana.node.effects import Broadcast, Commit, Effect, Send
 from tana.node.hooks import Hooks
+from tana.node.inputs import Input
 from tana.types.transaction import Transaction
 from tana.types.validator_set import ValidatorSet
 from testbed.backends import simulation
@@ -137,7 +138,7 @@ def test_fault_not_applied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 class Silent(ControlledHooks):
     """Says nothing to its peers."""
 
-    def on_effects(self, effects: list[Effect]) -> list[Effect]:
+    def on_step(self, input: Input, now_ms: int, effects: list[Effect]) -> list[Effect]:
         return [effect for effect in effects if not isinstance(effect, Broadcast | Send)]
 
 
@@ -154,7 +155,7 @@ def test_standstill_names_who_is_missing(tmp_path: Path, monkeypatch: pytest.Mon
 class Crashes(ControlledHooks):
     """Has a bug that ends the node at its third block."""
 
-    def on_effects(self, effects: list[Effect]) -> list[Effect]:
+    def on_step(self, input: Input, now_ms: int, effects: list[Effect]) -> list[Effect]:
         for effect in effects:
             assert not isinstance(effect, Commit) or effect.block.height < 3, "a bug"
         return effects

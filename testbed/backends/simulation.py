@@ -14,11 +14,13 @@ from tana.mesh.registry import MeshRules
 from tana.mesh.service import MeshService
 from tana.node.hooks import Hooks
 from testbed.backends.base import MESH, Answer, Containers, Request
-from testbed.backends.simulated_network import Network
-from testbed.backends.simulated_node import Disk, SimulatedNode, format_time
-from testbed.backends.virtual_time import Scheduler
+from testbed.backends.simulated_validator import SimulatedValidator, format_time
 from testbed.hooks import ControlledHooks
 from testbed.plan import Plan
+from testbed.simulation.clock import Clock
+from testbed.simulation.disk import Disk
+from testbed.simulation.network import Network
+from testbed.simulation.scheduler import Scheduler
 
 BEGIN_MS = 1_750_000_000_000
 """When virtual time begins (June 2025)."""
@@ -36,12 +38,13 @@ class SimulationBackend:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._scheduler = Scheduler(BEGIN_MS)
-        self._network = Network(self._scheduler, plan.seed)
+        self._network = Network(self._scheduler, str(plan.seed))
         self._mesh_store = MemoryStore()
         self._mesh: MeshService | None = None
         self._mesh_log: list[dict[str, Any]] = []
         self._disks = {node: Disk() for node in plan.node_ids}
-        self._nodes: dict[str, SimulatedNode] = {}
+        self._clocks = {node: Clock(self._scheduler) for node in plan.node_ids}
+        self._nodes: dict[str, SimulatedValidator] = {}
         self._read_lines: dict[str, int] = {}
 
     def start_mesh(self) -> None:
@@ -54,12 +57,13 @@ class SimulationBackend:
 
     def start_validator(self, node: str) -> None:
         assert node not in self._nodes, f"{node} is running"
-        made = SimulatedNode(
+        made = SimulatedValidator(
             self._plan.get_node(node),
             self._disks[node],
             sovereign=self._plan.sovereign.public_text,
             timing=self._plan.scenario.timing,
             scheduler=self._scheduler,
+            clock=self._clocks[node],
             network=self._network,
             ask_mesh=self._ask_mesh,
             on_crash=lambda: self.kill(node),
@@ -75,17 +79,17 @@ class SimulationBackend:
         if node == MESH:
             self._mesh = None
         else:
-            self._nodes.pop(node).die()
+            self._nodes.pop(node).node.die()
 
     def stop(self, node: str) -> None:
         # Whatever a node answers for is durable at any time: to be stopped and to be killed is the same for it.
         self.kill(node)
 
     def pause(self, node: str) -> None:
-        self._nodes[node].pause()
+        self._nodes[node].node.pause()
 
     def resume(self, node: str) -> None:
-        self._nodes[node].resume()
+        self._nodes[node].node.resume()
 
     def control(self, node: str, key: str, value: str) -> None:
         self._disks[node].control[key] = value
@@ -134,7 +138,7 @@ class SimulationBackend:
         node = self._nodes.get(request.target)
         if node is None:
             return Answer(0, "connection refused")
-        if node.is_paused:
+        if node.node.is_paused:
             return Answer(0, "no answer in time")
         return Answer(*node.api.handle(request.method, parts.path, query, request.body))
 

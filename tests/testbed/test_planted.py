@@ -19,9 +19,9 @@ from tana.node.inputs import Input
 from tana.types.transaction import Transaction
 from tana.types.validator_set import ValidatorSet
 from testbed.backends import simulation
-from testbed.backends.simulated_node import Disk
 from testbed.hooks import ControlledHooks
 from testbed.runner.run import Options, Result, run
+from testbed.simulation.disk import Disk
 from tests.testbed.forging import CONVERGE
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +10,8 @@ from typing import Any
 
 import pytest
 
-from tana.types.messages import BlocksRequest, PeerMessage
 from testbed.backends.base import MESH, Request
-from testbed.backends.simulated_network import Network
 from testbed.backends.simulation import SimulationBackend
-from testbed.backends.virtual_time import Scheduler
 from testbed.checkers import make_checkers
 from testbed.cluster import Cluster
 from testbed.history import History
@@ -102,9 +98,9 @@ def test_a_killed_validator_answers_nothing_and_comes_back_with_its_chain() -> N
 
 def test_a_kill_loses_what_was_not_flushed() -> None:
     _, backend = bring_up(1)
-    node, disk = backend._nodes["validator-1"], backend._disks["validator-1"]
+    disk = backend._disks["validator-1"]
     unflushed: Any = object()
-    node._unflushed.append(unflushed)
+    disk.append(unflushed)
     before = list(disk.records)
     backend.kill("validator-1")
     backend.start_validator("validator-1")
@@ -133,40 +129,3 @@ def test_the_mesh_may_be_gone_and_remembers() -> None:
     backend.start_mesh()
     listed = cluster.ask_mesh("GET", "/nodes?status=all").body["nodes"]
     assert [row["id"] for row in listed] == ["validator-1", "validator-2"]
-
-
-class Listener:
-    """An endpoint that writes down what arrives."""
-
-    def __init__(self, key: bytes) -> None:
-        self.key = key
-        self.chain_id = b"chain"
-        self.seen: list[object] = []
-
-    def on_connected(self, peer: bytes) -> None:
-        self.seen.append(("up", peer))
-
-    def on_disconnected(self, peer: bytes) -> None:
-        self.seen.append(("down", peer))
-
-    def on_message(self, peer: bytes, message: PeerMessage) -> None:
-        assert isinstance(message, BlocksRequest)
-        self.seen.append(message.first_height)
-
-
-def test_links_keep_the_order_and_lose_what_is_under_way() -> None:
-    scheduler = Scheduler(0)
-    network = Network(scheduler, seed=random.Random(3).randint(0, 99))
-    one, two = Listener(b"1"), Listener(b"2")
-    network.join(one)
-    network.join(two)
-    scheduler.run_until(10)
-    assert (one.seen, two.seen) == ([("up", b"2")], [("up", b"1")])
-    for number in range(1, 50):
-        network.send(one, b"2", BlocksRequest(number, number))
-    scheduler.run_until(20)
-    assert two.seen[1:] == list(range(1, 50))
-    network.broadcast(one, BlocksRequest(77, 77))
-    network.leave(b"1")
-    scheduler.run_until(40)
-    assert two.seen[-1] == ("down", b"1"), "the last message died with its sender"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from testbed.backends.virtual_time import Scheduler
+from testbed.simulation.scheduler import Scheduler
 
 
 def test_order_of_times_then_of_asking() -> None:

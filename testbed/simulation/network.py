@@ -1,0 +1,224 @@
+"""Links between simulated nodes, and everything that can be wrong with them.
+
+A link exists between any two endpoints of one chain that have joined and admit each other. What travels over it may come
+late, twice, out of order or not at all; a cut takes one direction away. `Conditions` hold the rates, which faults change
+while the simulation runs. With a wire, every message is encoded once and decoded by each receiver, as on real links, so
+that nodes share no objects; without one, nodes get the same frozen message, which is three times as fast.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from tana.types.messages import PeerMessage, decode_message
+from testbed.simulation.scheduler import Scheduler
+
+CONNECT_MS = 5
+"""Until two nodes notice that their link is up, or gone."""
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+@dataclass
+class Conditions:
+    """How messages fare, by their rates (0 to 1) and delays. The defaults are those of a good local network."""
+
+    delay_ms_min: int = 1
+    delay_ms_max: int = 4
+    loss: float = 0.0
+    duplicate: float = 0.0
+    reorder: float = 0.0
+    reorder_delay_ms: int = 30
+    """How much later than it should a message comes that is overtaken by others."""
+
+
+class Endpoint(Protocol):
+    """A node with a running machine."""
+
+    @property
+    def key(self) -> bytes: ...
+
+    @property
+    def chain_id(self) -> bytes: ...
+
+    def on_connected(self, peer: bytes) -> None: ...
+
+    def on_disconnected(self, peer: bytes) -> None: ...
+
+    def on_message(self, peer: bytes, message: PeerMessage) -> None: ...
+
+
+Inspector = Callable[[bytes, bytes, PeerMessage], int]
+"""Looks at a message from one key to another and says how many ms longer it takes (see `Adversary`)."""
+
+
+def admit_all(one: bytes, other: bytes) -> bool:
+    """Whoever is of the same chain is a peer."""
+    return True
+
+
+class Network:
+    """All links, in one place. `sent`, `lost`, … count messages since the start, for "did this touch anything"."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        seed: str,
+        *,
+        conditions: Conditions | None = None,
+        has_wire: bool = True,
+        is_admitted: Callable[[bytes, bytes], bool] = admit_all,
+    ) -> None:
+        self.conditions = conditions or Conditions()
+        self.inspector: Inspector | None = None
+        self.sent = self.lost = self.cut = self.duplicated = self.reordered = self.delayed = 0
+        self._scheduler = scheduler
+        self._random = random.Random(f"{seed}/network")
+        self._has_wire = has_wire
+        self._is_admitted = is_admitted
+        self._endpoints: dict[bytes, Endpoint] = {}
+        self._links: dict[bytes, list[Endpoint]] = {}
+        self._arrival_ms: dict[tuple[bytes, bytes], int] = {}
+        self._cuts: dict[tuple[bytes, bytes], int] = {}
+        self._slow: dict[bytes, int] = {}
+
+    # ------------------------------------------------------------------ who is there
+
+    def join(self, endpoint: Endpoint) -> None:
+        """A node listens and dials from now on."""
+        others = [other for other in self._endpoints.values() if self._may_link(endpoint, other)]
+        self._endpoints[endpoint.key] = endpoint
+        self._links[endpoint.key] = []
+        for other in others:
+            self._scheduler.call_after(CONNECT_MS, self._connect, endpoint, other)
+
+    def leave(self, endpoint: Endpoint) -> None:
+        """A node is gone: what is on its way to or from it is lost, and its peers notice. It may never have joined."""
+        if not self._is_up(endpoint):
+            return
+        del self._endpoints[endpoint.key]
+        for other in self._links.pop(endpoint.key):
+            self._links[other.key].remove(endpoint)
+            self._scheduler.call_after(CONNECT_MS, self._disconnect, other, endpoint.key)
+
+    def review(self) -> None:
+        """Look again at who admits whom: links appear and go."""
+        present = list(self._endpoints.values())
+        for index, one in enumerate(present):
+            for other in present[index + 1 :]:
+                if other in self._links[one.key]:
+                    if not self._may_link(one, other):
+                        self._unlink(one, other)
+                elif self._may_link(one, other):
+                    self._scheduler.call_after(CONNECT_MS, self._connect, one, other)
+
+    # ------------------------------------------------------------------ what travels
+
+    def broadcast(self, source: Endpoint, message: PeerMessage) -> None:
+        data = _encoder.encode(message) if self._has_wire else message
+        for target in self._links.get(source.key, ()):
+            self._carry(source, target, message, data)
+
+    def send(self, source: Endpoint, peer: bytes, message: PeerMessage) -> None:
+        target = self._endpoints.get(peer)
+        if target is not None and target in self._links.get(source.key, ()):
+            self._carry(source, target, message, _encoder.encode(message) if self._has_wire else message)
+
+    # ------------------------------------------------------------------ faults
+
+    def cut_links(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        """Take directed links (from, to) away. Cuts add up: a link is back once every cut of it is healed."""
+        for pair in pairs:
+            self._cuts[pair] = self._cuts.get(pair, 0) + 1
+
+    def heal_links(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        for pair in pairs:
+            self._cuts[pair] -= 1
+            if not self._cuts[pair]:
+                del self._cuts[pair]
+
+    def is_cut(self, source: bytes, target: bytes) -> bool:
+        return (source, target) in self._cuts
+
+    def slow_down(self, key: bytes, by_ms: int) -> None:
+        """Let whatever a node sends or gets take longer; a negative number takes that back."""
+        slower = self._slow.get(key, 0) + by_ms
+        if slower:
+            self._slow[key] = slower
+        else:
+            del self._slow[key]
+
+    # ------------------------------------------------------------------ inside
+
+    def _carry(self, source: Endpoint, target: Endpoint, message: PeerMessage, data: bytes | PeerMessage) -> None:
+        self.sent += 1
+        link = (source.key, target.key)
+        conditions, chance = self.conditions, self._random.random
+        if self._cuts and link in self._cuts:
+            self.cut += 1
+            return
+        if conditions.loss and chance() < conditions.loss:
+            self.lost += 1
+            return
+        spread_ms = conditions.delay_ms_max - conditions.delay_ms_min + 1
+        arrival_ms = self._scheduler.now_ms + conditions.delay_ms_min + int(chance() * spread_ms)
+        if self._slow:
+            arrival_ms += self._slow.get(source.key, 0) + self._slow.get(target.key, 0)
+        if self.inspector is not None:
+            delay_ms = self.inspector(source.key, target.key, message)
+            if delay_ms:
+                self.delayed += 1
+                self._scheduler.call_at(arrival_ms + delay_ms, self._arrive, source, target, data)
+                return
+        if conditions.duplicate and chance() < conditions.duplicate:
+            self.duplicated += 1
+            self._scheduler.call_at(
+                arrival_ms + int(chance() * conditions.reorder_delay_ms), self._arrive, source, target, data
+            )
+        if conditions.reorder and chance() < conditions.reorder:
+            # It keeps nobody waiting who comes after it.
+            self.reordered += 1
+            arrival_ms += int(chance() * conditions.reorder_delay_ms)
+        else:
+            earlier_ms = self._arrival_ms.get(link, 0)
+            arrival_ms = max(arrival_ms, earlier_ms)
+            self._arrival_ms[link] = arrival_ms
+        self._scheduler.call_at(arrival_ms, self._arrive, source, target, data)
+
+    def _arrive(self, source: Endpoint, target: Endpoint, data: bytes | PeerMessage) -> None:
+        endpoints = self._endpoints
+        # A restarted node is another endpoint: this very incarnation must still be there.
+        if endpoints.get(source.key) is source and endpoints.get(target.key) is target:
+            target.on_message(source.key, decode_message(data) if isinstance(data, bytes) else data)
+
+    def _may_link(self, one: Endpoint, other: Endpoint) -> bool:
+        return other.chain_id == one.chain_id and self._is_admitted(one.key, other.key)
+
+    def _is_up(self, endpoint: Endpoint) -> bool:
+        return self._endpoints.get(endpoint.key) is endpoint
+
+    def _connect(self, one: Endpoint, other: Endpoint) -> None:
+        if not (self._is_up(one) and self._is_up(other) and self._may_link(one, other)):
+            return
+        if other in self._links[one.key]:
+            return
+        self._links[one.key].append(other)
+        self._links[other.key].append(one)
+        one.on_connected(other.key)
+        other.on_connected(one.key)
+
+    def _unlink(self, one: Endpoint, other: Endpoint) -> None:
+        self._links[one.key].remove(other)
+        self._links[other.key].remove(one)
+        self._scheduler.call_after(CONNECT_MS, self._disconnect, one, other.key)
+        self._scheduler.call_after(CONNECT_MS, self._disconnect, other, one.key)
+
+    def _disconnect(self, endpoint: Endpoint, peer: bytes) -> None:
+        linked = self._links.get(endpoint.key, ())
+        if self._is_up(endpoint) and all(other.key != peer for other in linked):
+            endpoint.on_disconnected(peer)

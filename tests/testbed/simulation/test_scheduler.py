@@ -8,7 +8,7 @@ from testbed.simulation.scheduler import Scheduler
 def test_order_of_times_then_of_asking() -> None:
     scheduler, seen = Scheduler(100), []
     for name, delay_ms in (("late", 9), ("first", 5), ("second", 5)):
-        scheduler.call_after(delay_ms, lambda name=name: seen.append((name, scheduler.now_ms)))  # type: ignore[misc]
+        scheduler.call_after(delay_ms, lambda name=name: seen.append((name, scheduler.now_ms)))
     scheduler.run_until(104)
     assert (seen, scheduler.now_ms) == ([], 104)
     scheduler.run_until(200)

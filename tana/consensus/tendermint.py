@@ -161,6 +161,7 @@ class Tendermint:
         self._scheduled: set[tuple[str, int]] = set()
         self._begin(now_ms)
         self._restore(records)
+        self._rise_above_floor()
         if self.step == Step.NEW_HEIGHT and self._timeouts.empty_block_interval_ms is not None:
             timer = Timer("empty_block", height)
             self._effects.append(SetTimer(timer, self._timeouts.empty_block_interval_ms))
@@ -476,6 +477,14 @@ class Tendermint:
             if block is not None:
                 self._effects.append(Broadcast(BlockPart(self.height, block.data)))
 
+    def _rise_above_floor(self) -> None:
+        """Where slots of this height are used up and their messages are gone (`tana validator recover`), begin in the
+        first round that is free: its votes move on whoever waits in an earlier one (L55)."""
+        height, round, kind = self._sign_floor
+        last = (self.round, max((slot for signed, slot in self._signed if signed == self.round), default=PROPOSAL_SLOT))
+        if self.is_signing and height == self.height and (round, kind) > last:
+            self._start_round(round + 1 if kind == PRECOMMIT else max(round, self.round))
+
     def _restore_message(self, message: Vote | Proposal | BlockPart) -> None:
         if isinstance(message, Vote):
             self.votes.add(message, self.round)
@@ -505,7 +514,7 @@ class Tendermint:
             self._start_round(0)
 
     def _is_wanted(self, block_hash: bytes) -> bool:
-        """Whether a proposal names the block, or more than a third of the power voted for it in one round."""
+        """Whether a proposal names the block, or a third of the power voted for it in one round."""
         if any(proposal.block_hash == block_hash for proposal in self.proposals.values()):
             return True
         tallies = (self.votes.get(round, kind) for round in self.votes.rounds() for kind in (PREVOTE, PRECOMMIT))

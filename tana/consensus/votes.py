@@ -5,8 +5,8 @@ protocol costs O(1). An equivocator (two votes of one kind in one round) is coun
 at all", and under each of its values where the question is about a value: that is the paper's message log, which holds
 all messages, and quorum intersection allows for it.
 
-Memory is bounded: two values per validator, round and kind (a third only where others with more than a third of the
-power back it, so that a correct polka can always be seen), and per validator votes of at most `MAX_FUTURE_ROUNDS`
+Memory is bounded: two values per validator, round and kind (a third only where others with a third of the power
+back it, so that a correct polka can always be seen), and per validator votes of at most `MAX_FUTURE_ROUNDS`
 rounds ahead of ours, the highest ones: those are what moves a laggard on (L55).
 """
 
@@ -140,7 +140,7 @@ class HeightVotes:
         return None
 
     def find_skip_round(self, current_round: int) -> int | None:
-        """The highest round above ours that validators with more than a third of the power have reached (L55).
+        """The highest round above ours that validators with a third of the power have reached (L55).
 
         The paper asks for f + 1 messages of one round. Counting a validator that is further on as well is as safe
         (one of them is correct, so a correct validator is there) and lets a node that was away for long catch up.

@@ -73,8 +73,8 @@ class ValidatorSet:
         return 3 * power > 2 * self.total_power
 
     def is_one_third(self, power: int) -> bool:
-        """Whether `power` is strictly more than one third: at least one correct validator is in it (f + 1)."""
-        return 3 * power > self.total_power
+        """Whether `power` is at least one third: faulty power is less, so a correct validator is in it (f + 1)."""
+        return 3 * power >= self.total_power
 
     @functools.cached_property
     def quorum_power(self) -> int:

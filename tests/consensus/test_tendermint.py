@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from tana.consensus.effects import Broadcast, ConsensusEffect, Report, SetTimer, Timer
 from tana.consensus.tendermint import Step, Tendermint, Timeouts
@@ -18,6 +19,7 @@ from tana.types.messages import (
 )
 from tests.consensus.helpers import (
     CHAIN_ID,
+    Cluster,
     StandInSigner,
     ToyApplication,
     make_block,
@@ -187,18 +189,46 @@ def test_empty_blocks_can_be_off() -> None:
     assert not any(isinstance(effect, SetTimer) for effect in core.start_height(1, VALIDATORS, 0))
 
 
-def test_nothing_is_signed_at_or_below_the_floor() -> None:
-    """The log says that precommit (1, 0) was signed, but the message itself is gone: stay silent up to there."""
-    core = make_core(index=0, floor=(1, 0, PRECOMMIT))
-    assert sent(core.on_work(0)) == []
-    assert sent(core.on_timeout(Timer("propose", 1, 0), 0)) == []
-    assert core.step == Step.PREVOTE
+@pytest.mark.parametrize("kind", [PREVOTE, PRECOMMIT])
+def test_nothing_is_signed_at_or_below_the_floor(kind: int) -> None:
+    """The log says that a slot of round 3 was signed, but the message itself is gone: begin in the first free round."""
+    core = make_core(index=0, floor=(1, 3, kind))
+    first_round = 4 if kind == PRECOMMIT else 3
+    assert core.round == first_round
+    effects = core.on_work(0) + core.on_timeout(Timer("propose", 1, first_round), 0)
     for index in (1, 2, 3):
-        core.on_vote(make_vote(index, PREVOTE, None), 0)
-        core.on_vote(make_vote(index, PRECOMMIT, None), 0)
-    core.on_timeout(Timer("precommit", 1, 0), 0)
-    messages = sent(core.on_timeout(Timer("propose", 1, 1), 0))
-    assert [(vote.kind, vote.round) for vote in messages if isinstance(vote, Vote)] == [(PREVOTE, 1)]
+        effects += core.on_vote(make_vote(index, PREVOTE, None, round=first_round), 0)
+    slots = [(vote.round, vote.kind) for vote in sent(effects) if isinstance(vote, Vote)]
+    assert slots[-1] == (first_round, PRECOMMIT)
+    assert all(slot > (3, kind) for slot in slots)
+
+
+def test_a_floor_at_another_height_changes_nothing() -> None:
+    core = make_core(index=0, floor=(2, 3, PRECOMMIT))
+    assert (core.round, core.step) == (-1, Step.NEW_HEIGHT)
+
+
+def test_of_three_one_above_the_floor_moves_the_others_on() -> None:
+    """At n=3 nobody may be faulty: a single validator that is further on is reason enough to follow it (f + 1 = 1)."""
+    cluster = Cluster([1, 1, 1])
+    cluster.work(0)
+    cluster.deliver(lambda envelope: 2 not in (envelope.sender, envelope.receiver))
+    cluster.crash(2)
+    recovered = cluster.nodes[2]
+    recovered.is_down = False
+    recovered.core = cluster._create_core(
+        recovered.application.public_key, recovered.application, (1, cluster.nodes[0].core.round, PRECOMMIT)
+    )
+    cluster._start(recovered)
+    for _ in range(20):
+        cluster.announce_all()
+        cluster.deliver()
+        for node in cluster.nodes:
+            for kind in tuple(node.timers):
+                if not node.decided:
+                    cluster.fire(node.index, kind)
+    assert all(node.decided for node in cluster.nodes)
+    assert len(cluster.decisions(1)) == 1
 
 
 def test_a_follower_follows_and_never_signs() -> None:

@@ -18,25 +18,25 @@ def make_set(*powers: int) -> ValidatorSet:
     )
 
 
-# Total power; the least power above two thirds (a quorum); the least above one third.
+# Total power; the least power above two thirds (a quorum); the least that is one third or more.
 # A chain of total n with quorum q survives the silence of n − q power.
 ARITHMETIC = [
     (1, 1, 1),
     (2, 2, 1),
-    (3, 3, 2),
+    (3, 3, 1),
     (4, 3, 2),
     (5, 4, 2),
-    (6, 5, 3),
+    (6, 5, 2),
     (7, 5, 3),
     (8, 6, 3),
-    (9, 7, 4),
+    (9, 7, 3),
     (10, 7, 4),
     (11, 8, 4),
-    (12, 9, 5),
+    (12, 9, 4),
     (13, 9, 5),
-    (30, 21, 11),
+    (30, 21, 10),
     (100, 67, 34),
-    (99, 67, 34),
+    (99, 67, 33),
     (2**48, 187649984473771, 93824992236886),
 ]
 

@@ -1,8 +1,8 @@
-"""What a scenario may ask of its backend beyond what every backend gives, and who gives it."""
+"""What a scenario or a check may need beyond what every backend gives, and which backend gives it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 CONTAINERS = "containers"
 TAILNET = "tailnet"
@@ -12,6 +12,32 @@ REMEDIES: Mapping[str, str] = {
     TAILNET: "choose BACKEND=docker NETWORK=tailnet (testbed run … --backend docker --network tailnet)",
 }
 """How to choose a backend that has it, by need."""
+
+ANSWERS = "answers"
+STEPS = "steps"
+GAUGES = "gauges"
+TRANSACTIONS = "transactions"
+EXPECTATIONS = "expectations"
+RUNS = "runs"
+
+_EVERYWHERE = ("simulation", "processes", "docker")
+FEEDS: Mapping[str, tuple[str, ...]] = {
+    ANSWERS: _EVERYWHERE,
+    STEPS: _EVERYWHERE,
+    GAUGES: _EVERYWHERE,
+    TRANSACTIONS: _EVERYWHERE,
+    EXPECTATIONS: _EVERYWHERE,
+    RUNS: ("simulation",),
+    CONTAINERS: ("docker",),
+    TAILNET: ("docker",),
+}
+"""Who can feed a check with what: answers of nodes and mesh; steps and gauges of every node, from its journal; what
+clients sent and were told; what quorum arithmetic expects; two runs of one seed; what only containers can show."""
+
+
+def find_backends(needs: Collection[str]) -> tuple[str, ...]:
+    """The backends that can feed a check with all it needs."""
+    return tuple(backend for backend in _EVERYWHERE if all(backend in FEEDS[need] for need in needs))
 
 
 def get_offers(backend: str, network: str) -> frozenset[str]:

@@ -4,7 +4,7 @@ Four rules; docs/architecture.md shows the table of rooms.
 1. A package of ours imports only the packages in its row of `ROOMS`; tana never imports testbed.
 2. A pure module imports, from outside, only what cannot reach a clock, a socket, a disk or randomness, and from
    inside only other pure modules.
-3. Checkers and faults name no concrete backend: not in an import, not in an identifier, not as a string.
+3. Checkers, invariants and faults name no concrete backend: not in an import, not in an identifier, not as a string.
 4. The command line names no hooks: `tana validator run` is the honest node.
 """
 
@@ -85,7 +85,7 @@ PURE_MAY_IMPORT = frozenset(
         "typing",
     }
 )
-NAMES_NO_BACKEND = ("testbed.checkers*", "testbed.faults*")
+NAMES_NO_BACKEND = ("testbed.checkers*", "testbed.faults*", "testbed.invariants*")
 BACKENDS = ("simulation", "processes", "docker")
 NAMES_NO_HOOKS = ("tana.cli*",)
 

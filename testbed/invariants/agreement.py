@@ -1,0 +1,35 @@
+"""Agreement: at each height every correct node commits the same block."""
+
+from __future__ import annotations
+
+from tana.node.effects import Commit
+from testbed.invariants.base import Invariant
+from testbed.invariants.facts import NodeFacts
+from testbed.needs import STEPS
+
+
+class Agreement(Invariant):
+    number = 1
+    name = "agreement"
+    needs = frozenset({STEPS})
+
+    def on_commit(self, node: NodeFacts, commit: Commit) -> None:
+        height = commit.block.height
+        first, other = self.world.commits[height]
+        if commit.block.hash != first.block.hash:
+            ours, theirs = commit.block.hash.hex(), first.block.hash.hex()
+            self.violate(
+                f"{node.name} and {other} at height {height}: {ours[:8]}… (round {commit.certificate.round})"
+                f" ≠ {theirs[:8]}… (round {first.certificate.round})",
+                node.name,
+                height=height,
+                nodes=[node.name, other],
+                blocks=[ours, theirs],
+            )
+
+    def find_missing(self) -> str:
+        return "" if self.world.commits else "no correct node committed a block"
+
+    def summarize(self) -> str:
+        nodes = sum(node.is_correct for node in self.world.nodes.values())
+        return f"one block at each of {len(self.world.commits)} heights on {nodes} correct nodes"

@@ -1,0 +1,249 @@
+"""What the invariants know of a run and share: its nodes, its chain, its validator sets, and what was really signed.
+
+Everything in here is worked out from the trace again, with arithmetic of its own: nothing asks the code that is judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from tana.node.effects import Commit
+from tana.types.genesis import Genesis
+from tana.types.messages import Proposal, Vote
+from tana.types.validator_set import ValidatorSet
+
+Slot = tuple[int, int, int]
+"""`(height, round, kind)` in the order of signing; the kind is 0 for a proposal, 1 prevote, 2 precommit."""
+
+Row = tuple[bytes, int, int]
+"""Key, power and priority of a validator."""
+
+HEIGHTS_REMEMBERED = 64
+"""Of so many heights below the newest it is still known who signed what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """One incarnation of a node begins. `height` is its last final block, `validators` decide the next one.
+
+    `is_correct` False is a traitor: invariants judge correct nodes only. `sign_floor` is the highest slot that it
+    says it ever signed. `genesis` may be left out where nobody asks for money or set changes.
+    """
+
+    key: bytes
+    incarnation: int
+    height: int
+    validators: ValidatorSet
+    sign_floor: Slot
+    is_correct: bool
+    chain_id: bytes = b""
+    state_root: bytes = b""
+    block_hash: bytes = b""
+    genesis: Genesis | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """What a node holds in memory at a moment, in pieces and bytes."""
+
+    validators: int
+    votes: int
+    proposals: int
+    blocks: int
+    early_messages: int
+    peers: int
+    mempool_transactions: int
+    mempool_bytes: int
+    mempool_bytes_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """An invariant that does not hold: one line with the two facts that disagree, and the facts as data."""
+
+    number: int
+    name: str
+    line: str
+    at_ms: int
+    node: str = ""
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"invariant {self.number} {self.name}: {self.line}"
+
+
+class SetFacts:
+    """A validator set with its rotation, computed from scratch: rows `[key, power, priority]` in the order of keys."""
+
+    __slots__ = ("_proposers", "_turned", "names", "powers", "quorum", "rows", "total")
+
+    def __init__(self, rows: Iterable[Row], names: Mapping[bytes, str]) -> None:
+        self.rows = tuple(sorted(rows))
+        self.names = dict(names)
+        self.powers = {key: power for key, power, _ in self.rows}
+        self.total = sum(self.powers.values())
+        self.quorum = self.total - (self.total - 1) // 3
+        """Least power that is strictly more than two thirds: all but what is strictly less than one third."""
+        self._turned = self.rows
+        self._proposers: list[bytes] = []
+
+    @classmethod
+    def read(cls, validators: ValidatorSet) -> SetFacts:
+        """The facts of a set that a node speaks of."""
+        members = validators.validators
+        return cls(
+            [(item.public_key, item.power, item.priority) for item in members],
+            {item.public_key: item.node_id for item in members},
+        )
+
+    def get_proposer(self, round: int) -> bytes:
+        """Whose turn a round is, counted from the first round of the height that this set decides."""
+        while len(self._proposers) <= round:
+            self._turned, proposer = turn(self._turned, self.total)
+            self._proposers.append(proposer)
+        return self._proposers[round]
+
+    def turned(self) -> SetFacts:
+        """The set of the next height where nothing changes: one turn on."""
+        following = SetFacts.__new__(SetFacts)
+        following.names, following.powers = self.names, self.powers
+        following.total, following.quorum = self.total, self.quorum
+        following.rows, _ = turn(self.rows, self.total)
+        following._turned, following._proposers = following.rows, []
+        return following
+
+    def describe(self, key: bytes) -> str:
+        """The name of a validator, or the beginning of its key."""
+        return self.names.get(key, key.hex()[:8])
+
+
+def turn(rows: tuple[Row, ...], total: int) -> tuple[tuple[Row, ...], bytes]:
+    """One turn: everyone gains its power, then the highest (the least key on a tie) proposes and pays the total."""
+    raised = [(key, power, priority + power) for key, power, priority in rows]
+    best = 0
+    for index, row in enumerate(raised):
+        if row[2] > raised[best][2]:
+            best = index
+    key, power, priority = raised[best]
+    raised[best] = (key, power, priority - total)
+    return tuple(raised), key
+
+
+class NodeFacts:
+    """A node of the run, across its incarnations. What it holds of the height it decides is below the line."""
+
+    __slots__ = (
+        "blocks_logged",
+        "height",
+        "incarnation",
+        "is_correct",
+        "is_up",
+        "key",
+        "locked_hash",
+        "locked_round",
+        "name",
+        "pending",
+        "polkas",
+        "sign_floor",
+        "validators",
+    )
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.key = b""
+        self.incarnation = 0
+        self.is_correct = True
+        self.is_up = False
+        self.height = 0
+        """The last block it committed."""
+        self.sign_floor: Slot = (0, 0, 0)
+        self.pending: list[bytes] = []
+        """Signatures that it has made and not yet flushed."""
+        self.enter(1, None)
+
+    def enter(self, height: int, validators: SetFacts | None) -> None:
+        """It decides `height` now."""
+        self.height = height - 1
+        self.validators = validators
+        self.polkas: dict[tuple[int, bytes | None], dict[bytes, int]] = {}
+        """Prevotes it has seen or signed: power by validator, by round and value."""
+        self.blocks_logged: list[bytes] = []
+        self.locked_round = -1
+        self.locked_hash: bytes | None = None
+
+    def has_polka(self, round: int, block_hash: bytes | None) -> bool:
+        """Whether it has seen prevotes of a quorum for a value in a round."""
+        voters = self.polkas.get((round, block_hash))
+        return voters is not None and self.validators is not None and sum(voters.values()) >= self.validators.quorum
+
+
+class Signatures:
+    """What was really signed: the message of each signature that a node of this run made, of the latest heights."""
+
+    def __init__(self) -> None:
+        self._by_height: dict[int, dict[bytes, Vote | Proposal]] = {}
+
+    def add(self, message: Vote | Proposal) -> None:
+        height = message.height
+        book = self._by_height.get(height)
+        if book is None:
+            book = self._by_height[height] = {}
+            self._by_height.pop(height - HEIGHTS_REMEMBERED, None)
+        book[message.signature] = message
+
+    def find(self, height: int, signature: bytes) -> Vote | Proposal | None:
+        book = self._by_height.get(height)
+        return None if book is None else book.get(signature)
+
+    def remembers(self, height: int) -> bool:
+        return height in self._by_height
+
+
+class World:
+    """Nodes, chain and sets. The first correct node to commit a height says what the chain has there."""
+
+    def __init__(self) -> None:
+        self.now_ms = 0
+        self.nodes: dict[str, NodeFacts] = {}
+        self.correct: dict[bytes, str] = {}
+        """Names of the correct nodes by key; a key that a traitor uses too is no correct node's."""
+        self.sets: dict[int, SetFacts] = {}
+        self.commits: dict[int, tuple[Commit, str]] = {}
+        """By height the first commit and its node."""
+        self.signatures = Signatures()
+        self.genesis: Genesis | None = None
+        self.chain_id = b""
+        self._traitors: set[bytes] = set()
+
+    @property
+    def height(self) -> int:
+        """The highest block that any correct node committed."""
+        return max((node.height for node in self.nodes.values() if node.is_correct), default=0)
+
+    def begin(self, name: str, begin: Begin) -> NodeFacts:
+        node = self.nodes.get(name)
+        if node is None:
+            node = self.nodes[name] = NodeFacts(name)
+        node.key, node.incarnation, node.is_correct = begin.key, begin.incarnation, begin.is_correct
+        node.is_up, node.sign_floor = True, begin.sign_floor
+        node.pending.clear()
+        self.genesis = self.genesis or begin.genesis
+        self.chain_id = self.chain_id or begin.chain_id
+        if not begin.is_correct:
+            self._traitors.add(begin.key)
+            self.correct.pop(begin.key, None)
+        elif begin.key not in self._traitors:
+            self.correct[begin.key] = name
+        height = begin.height + 1
+        if height not in self.sets:
+            self.sets[height] = SetFacts.read(begin.validators)
+        if node.validators is None or node.height != begin.height:
+            node.enter(height, self.sets[height])
+        return node
+
+    def is_genuine(self, message: Vote | Proposal) -> bool:
+        """Whether a message may have been signed by who it says: a correct node signed it in this very form."""
+        if message.validator not in self.correct or not self.signatures.remembers(message.height):
+            return True
+        return self.signatures.find(message.height, message.signature) == message

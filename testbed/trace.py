@@ -1,0 +1,237 @@
+"""The trace of a run: every step of every node in one order, given to the invariants as it happens.
+
+The simulator feeds it live, a replay of journals afterwards. It is called for every step of every node, so what nobody
+asks for costs nothing: lists of handlers are made once, and each effect is looked at once, by its type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tana.node.effects import Append, Broadcast, Commit, Effect, Flush, Halt, Report, Send, Signed
+from tana.node.inputs import Input, Received
+from tana.types.messages import PREVOTE, BlockPart, Proposal, Vote
+from tana.types.transaction import SignedTransaction
+from testbed.invariants.base import HANDLERS, Invariant
+from testbed.invariants.facts import Begin, Gauges, NodeFacts, Violation, World
+from testbed.needs import EXPECTATIONS, GAUGES, RUNS, STEPS, TRANSACTIONS
+from testbed.verdict import Verdict
+
+__all__ = ["Begin", "Expectation", "Gauges", "Trace", "Violation"]
+
+Phase = Literal["begin", "end"]
+Progress = Literal["must", "must_not", "may"]
+CARRIERS = (Broadcast, Send)
+SENT = (Vote, Proposal, BlockPart)
+"""What `on_sent` is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What quorum arithmetic says of a stretch of the run: `nodes` must, must not or may go on, and why.
+
+    `missing` are the nodes that cannot vote meanwhile.
+    """
+
+    phase: Phase
+    progress: Progress
+    nodes: tuple[str, ...]
+    missing: tuple[str, ...]
+    why: str
+
+
+class Trace:
+    """Gives events to invariants. `violation` is the first one that any of them found. Times are in ms.
+
+    Events must come in an order in which nothing is received before it was sent.
+    """
+
+    def __init__(self, invariants: Sequence[Invariant]) -> None:
+        self.invariants = tuple(invariants)
+        self.violation: Violation | None = None
+        self.world = World()
+        self._missing_feeds: dict[str, str] = {
+            STEPS: "no node's steps were recorded",
+            GAUGES: "no node's gauges were recorded",
+            TRANSACTIONS: "it is not known what was submitted",
+            EXPECTATIONS: "it is not known what had to happen",
+            RUNS: "the seed was run once",
+        }
+        for invariant in invariants:
+            invariant.world = self.world
+            invariant.on_violation = self._on_violation
+            unknown = [name for name in dir(invariant) if name.startswith("on_") and name not in _KNOWN]
+            assert not unknown, f"{invariant.name} has handlers that nobody calls: {unknown}"
+
+        def collect(name: str) -> tuple[Callable[..., None], ...]:
+            return tuple(getattr(invariant, name) for invariant in invariants if hasattr(invariant, name))
+
+        self._on_begin, self._on_end = collect("on_begin"), collect("on_end")
+        self._on_signed, self._on_seen = collect("on_signed"), collect("on_seen")
+        self._on_received, self._on_sent = collect("on_received"), collect("on_sent")
+        self._on_commit = collect("on_commit")
+        self._on_report, self._on_halt = collect("on_report"), collect("on_halt")
+        self._on_gauges = collect("on_gauges")
+        self._on_submitted, self._on_acknowledged = collect("on_submitted"), collect("on_acknowledged")
+        self._on_expect, self._on_runs = collect("on_expect"), collect("on_runs")
+
+    # ------------------------------------------------------------------ nodes
+
+    def begin(self, node: str, at_ms: int, begin: Begin) -> None:
+        """An incarnation of a node begins, before its first step."""
+        self.world.now_ms = at_ms
+        self._missing_feeds.pop(STEPS, None)
+        facts = self.world.begin(node, begin)
+        if begin.is_correct:
+            for handler in self._on_begin:
+                handler(facts, begin)
+
+    def step(self, node: str, at_ms: int, input: Input, effects: Sequence[Effect]) -> None:
+        """One step of a node: what it was told, and the effects as its machine gave them."""
+        world = self.world
+        facts = world.nodes[node]
+        if not facts.is_correct:
+            return
+        world.now_ms = at_ms
+        if self._on_received and isinstance(input, Received):
+            for handler in self._on_received:
+                handler(facts, input.message)
+        for effect in effects:
+            if isinstance(effect, Append):
+                record = effect.record
+                if isinstance(record, Signed):
+                    self._sign(facts, record.message)
+                else:
+                    self._see(facts, record.message)
+            elif isinstance(effect, Flush):
+                facts.pending.clear()
+            elif isinstance(effect, CARRIERS):
+                message = effect.message
+                if isinstance(message, SENT):
+                    for handler in self._on_sent:
+                        handler(facts, message)
+            elif isinstance(effect, Commit):
+                self._commit(facts, effect)
+            elif isinstance(effect, Report):
+                for handler in self._on_report:
+                    handler(facts, effect)
+            elif isinstance(effect, Halt):
+                for handler in self._on_halt:
+                    handler(facts, effect.reason)
+
+    def gauges(self, node: str, at_ms: int, gauges: Gauges) -> None:
+        """What a node holds in memory at this moment."""
+        self.world.now_ms = at_ms
+        self._missing_feeds.pop(GAUGES, None)
+        facts = self.world.nodes[node]
+        if facts.is_correct:
+            for handler in self._on_gauges:
+                handler(facts, gauges)
+
+    def end(self, node: str, at_ms: int, reason: str) -> None:
+        """A node died or was stopped; what it had not flushed is lost."""
+        self.world.now_ms = at_ms
+        facts = self.world.nodes[node]
+        facts.is_up = False
+        facts.pending.clear()
+        if facts.is_correct:
+            for handler in self._on_end:
+                handler(facts, reason)
+
+    # ------------------------------------------------------------------ clients and harness
+
+    def submitted(self, at_ms: int, transaction: SignedTransaction) -> None:
+        """A client sends a transaction, perhaps not for the first time."""
+        self.world.now_ms = at_ms
+        self._missing_feeds.pop(TRANSACTIONS, None)
+        for handler in self._on_submitted:
+            handler(transaction)
+
+    def acknowledged(self, at_ms: int, node: str, transaction_id: str, height: int) -> None:
+        """A node told a client that a transaction is final at a height."""
+        self.world.now_ms = at_ms
+        facts = self.world.nodes[node]
+        if facts.is_correct:
+            for handler in self._on_acknowledged:
+                handler(facts, transaction_id, height)
+
+    def expect(  # noqa: PLR0917 - the order is that of a sentence
+        self,
+        at_ms: int,
+        phase: Phase,
+        progress: Progress,
+        nodes: Collection[str],
+        why: str,
+        missing: Collection[str] = (),
+    ) -> None:
+        """From now on (`begin`), or until now (`end`), `nodes` must, must not or may commit new blocks."""
+        self.world.now_ms = at_ms
+        self._missing_feeds.pop(EXPECTATIONS, None)
+        expectation = Expectation(phase, progress, tuple(nodes), tuple(missing), why)
+        for handler in self._on_expect:
+            handler(expectation)
+
+    def compare_runs(self, first: str, second: str) -> None:
+        """The hashes of the traces of two runs of one seed."""
+        self._missing_feeds.pop(RUNS, None)
+        for handler in self._on_runs:
+            handler(first, second)
+
+    def miss(self, feed: str, what: str) -> None:
+        """A feed is not whole (a node's journal is missing, say): who needs it cannot tell."""
+        self._missing_feeds[feed] = what
+
+    def finish(self, *, is_complete: bool = True) -> list[Verdict]:
+        """The verdict of each invariant, in their order."""
+        return [invariant.finish(self._missing_feeds, is_complete=is_complete) for invariant in self.invariants]
+
+    # ------------------------------------------------------------------ what a step consists of
+
+    def _sign(self, facts: NodeFacts, message: Vote | Proposal) -> None:
+        self.world.signatures.add(message)
+        facts.pending.append(message.signature)
+        for handler in self._on_signed:
+            handler(facts, message)
+        if isinstance(message, Vote):
+            if message.kind == PREVOTE:
+                self._count(facts, message)
+            elif message.block_hash is not None:
+                facts.locked_round, facts.locked_hash = message.round, message.block_hash
+
+    def _see(self, facts: NodeFacts, message: Vote | Proposal | BlockPart) -> None:
+        for handler in self._on_seen:
+            handler(facts, message)
+        if isinstance(message, Vote):
+            if message.kind == PREVOTE and self.world.is_genuine(message):
+                self._count(facts, message)
+        elif isinstance(message, BlockPart):
+            facts.blocks_logged.append(message.data)
+
+    def _count(self, facts: NodeFacts, vote: Vote) -> None:
+        """A prevote that a node holds, by a member of the set of that height."""
+        power = facts.validators.powers.get(vote.validator, 0) if facts.validators is not None else 0
+        if vote.height == facts.height + 1 and power:
+            voters = facts.polkas.get((vote.round, vote.block_hash))
+            if voters is None:
+                voters = facts.polkas[vote.round, vote.block_hash] = {}
+            voters[vote.validator] = power
+
+    def _commit(self, facts: NodeFacts, commit: Commit) -> None:
+        world, height = self.world, commit.block.height
+        if height not in world.commits:
+            world.commits[height] = (commit, facts.name)
+            following = height + 1
+            if following not in world.sets and height in world.sets:
+                world.sets[following] = world.sets[height].turned()
+        for handler in self._on_commit:
+            handler(facts, commit)
+        facts.enter(height + 1, world.sets.get(height + 1))
+
+    def _on_violation(self, violation: Violation) -> None:
+        if self.violation is None:
+            self.violation = violation
+
+
+_KNOWN = frozenset((*HANDLERS, "on_violation"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from tana.crypto.keys import KeyPair
@@ -11,7 +11,7 @@ from testbed.faults import FAULTS
 from testbed.ports import Ports
 from testbed.scenario import Perturb, Scenario
 
-MUST, MUST_NOT = "must", "must_not"
+MUST, MUST_NOT, MAY = "must", "must_not", "may"
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,22 @@ def make_key(seed: int, label: str) -> KeyPair:
     return KeyPair.from_seed(hashlib.sha256(f"tana/testbed/{seed}/{label}".encode()).digest())
 
 
-def compute_expectation(powers: dict[str, int], broken: Collection[str]) -> tuple[str, str]:
-    """Whether the chain must or must not progress while `broken` nodes cannot vote, and why in words."""
+def compute_expectation(
+    powers: Mapping[str, int], broken: Collection[str], traitors: Collection[str] = ()
+) -> tuple[str, str]:
+    """Whether the chain must, must not or may progress, and why in words.
+
+    `broken` nodes cannot vote or do not; `traitors` vote, but nothing may be expected of them.
+    """
     total = sum(powers.values())
     left = sum(power for node, power in powers.items() if node not in broken)
+    correct = sum(power for node, power in powers.items() if node not in broken and node not in traitors)
     relation = f"power {left} of {total} is left"
-    if 3 * left > 2 * total:
-        return MUST, f"{relation}, more than two thirds"
-    return MUST_NOT, f"{relation}, not more than two thirds"
+    if 3 * left <= 2 * total:
+        return MUST_NOT, f"{relation}, not more than two thirds"
+    if 3 * correct > 2 * total:
+        return (
+            MUST,
+            f"{relation}, more than two thirds" if correct == left else f"power {correct} of {total} is correct",
+        )
+    return MAY, f"{relation}, but only {correct} of it is correct"

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tana.crypto.keys import Signer
+from tana.crypto.keys import Signer, Verifier
 from tana.ledger.ledger import Ledger
 from tana.node.effects import Effect, LogRecord
 from tana.node.inputs import Input
@@ -24,6 +24,7 @@ class Beginning:
     genesis: Genesis
     machine: Machine
     signer: Signer
+    verifier: Verifier
     records: Sequence[LogRecord]
     sign_floor: tuple[int, int, int]
     abstain_reason: str

@@ -231,7 +231,13 @@ class _Node:
         )
         self._hooks.on_begin(
             Beginning(
-                signed.genesis, machine, key, sign_state.records, sign_state.sign_floor, sign_state.abstain_reason
+                signed.genesis,
+                machine,
+                key,
+                keys.verify,
+                sign_state.records,
+                sign_state.sign_floor,
+                sign_state.abstain_reason,
             )
         )
         driver = Driver(

@@ -157,6 +157,7 @@ class SimulatedNode:
                 genesis,
                 self.machine,
                 self.identity.signer,
+                verifier,
                 tuple(disk.records),
                 disk.sign_floor,
                 disk.abstain_reason,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from tana.crypto.keys import Verifier, verify
 from tana.node.effects import Append, Broadcast, Commit, Effect, Flush, Halt, Report, Send, Signed
 from tana.node.inputs import Input, Received
 from tana.types.messages import PREVOTE, BlockPart, Proposal, Vote
@@ -45,13 +46,15 @@ class Expectation:
 class Trace:
     """Gives events to invariants. `violation` is the first one that any of them found. Times are in ms.
 
+    `verifier` checks signatures where it matters that they are real: the one that the nodes use.
+
     Events must come in an order in which nothing is received before it was sent.
     """
 
-    def __init__(self, invariants: Sequence[Invariant]) -> None:
+    def __init__(self, invariants: Sequence[Invariant], verifier: Verifier = verify) -> None:
         self.invariants = tuple(invariants)
         self.violation: Violation | None = None
-        self.world = World()
+        self.world = World(verifier)
         self._missing_feeds: dict[str, str] = {
             STEPS: "no node's steps were recorded",
             GAUGES: "no node's gauges were recorded",
@@ -69,6 +72,7 @@ class Trace:
             return tuple(getattr(invariant, name) for invariant in invariants if hasattr(invariant, name))
 
         self._on_begin, self._on_end = collect("on_begin"), collect("on_end")
+        self._on_wipe, self._on_final = collect("on_wipe"), collect("on_final")
         self._on_signed, self._on_seen = collect("on_signed"), collect("on_seen")
         self._on_received, self._on_sent = collect("on_received"), collect("on_sent")
         self._on_commit = collect("on_commit")
@@ -89,7 +93,11 @@ class Trace:
                 handler(facts, begin)
 
     def step(self, node: str, at_ms: int, input: Input, effects: Sequence[Effect]) -> None:
-        """One step of a node: what it was told, and the effects as its machine gave them."""
+        """One step of a node: what it was told, and the effects that were performed.
+
+        They are as its machine gave them, before any hook added a lie; of a step that a crash cut short, the first
+        ones.
+        """
         world = self.world
         facts = world.nodes[node]
         if not facts.is_correct:
@@ -139,6 +147,14 @@ class Trace:
         if facts.is_correct:
             for handler in self._on_end:
                 handler(facts, reason)
+
+    def wipe(self, node: str, at_ms: int) -> None:
+        """A fault emptied the data folder of a node that is down: it may begin before its first block again."""
+        self.world.now_ms = at_ms
+        facts = self.world.nodes[node]
+        if facts.is_correct:
+            for handler in self._on_wipe:
+                handler(facts)
 
     # ------------------------------------------------------------------ clients and harness
 
@@ -199,6 +215,10 @@ class Trace:
                 self._count(facts, message)
             elif message.block_hash is not None:
                 facts.locked_round, facts.locked_hash = message.round, message.block_hash
+                facts.precommit_height = message.height
+        else:
+            facts.proposals.add((message.round, message.block_hash))
+        facts.round = max(facts.round, message.round)
 
     def _see(self, facts: NodeFacts, message: Vote | Proposal | BlockPart) -> None:
         for handler in self._on_seen:
@@ -208,6 +228,8 @@ class Trace:
                 self._count(facts, message)
         elif isinstance(message, BlockPart):
             facts.blocks_logged.append(message.data)
+        elif self.world.is_genuine(message):
+            facts.proposals.add((message.round, message.block_hash))
 
     def _count(self, facts: NodeFacts, vote: Vote) -> None:
         """A prevote that a node holds, by a member of the set of that height."""
@@ -220,14 +242,19 @@ class Trace:
 
     def _commit(self, facts: NodeFacts, commit: Commit) -> None:
         world, height = self.world, commit.block.height
-        if height not in world.commits:
+        is_first = height not in world.commits
+        if is_first:
             world.commits[height] = (commit, facts.name)
             following = height + 1
             if following not in world.sets and height in world.sets:
                 world.sets[following] = world.sets[height].turned()
         for handler in self._on_commit:
             handler(facts, commit)
+        if is_first:
+            for handler in self._on_final:
+                handler(facts, commit)
         facts.enter(height + 1, world.sets.get(height + 1))
+        facts.tip = commit.block.hash
 
     def _on_violation(self, violation: Violation) -> None:
         if self.violation is None:

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from testbed.invariants.agreement import Agreement
 from testbed.invariants.base import Invariant
+from testbed.invariants.certificates import Certificates
 from testbed.invariants.double_sign import DoubleSign
+from testbed.invariants.justified import Justified
+from testbed.invariants.lock_rule import LockRule
+from testbed.invariants.parent_links import ParentLinks
+from testbed.invariants.quorum import Quorum
+from testbed.invariants.state_root import StateRoot
 
 __all__ = ["INVARIANTS", "Invariant", "make_invariants"]
 
-INVARIANTS: tuple[type[Invariant], ...] = (Agreement, DoubleSign)
+INVARIANTS: tuple[type[Invariant], ...] = (
+    Agreement,
+    ParentLinks,
+    Certificates,
+    Quorum,
+    DoubleSign,
+    LockRule,
+    Justified,
+    StateRoot,
+)
 """By their numbers."""
 
 

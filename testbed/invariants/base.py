@@ -13,11 +13,13 @@ from testbed.verdict import Outcome, Verdict
 HANDLERS = (
     "on_begin",
     "on_end",
+    "on_wipe",
     "on_signed",
     "on_seen",
     "on_received",
     "on_sent",
     "on_commit",
+    "on_final",
     "on_report",
     "on_halt",
     "on_gauges",
@@ -29,6 +31,7 @@ HANDLERS = (
 """What an invariant may have. The first argument is the `NodeFacts` of a correct node, where there is one:
 
 on_begin(node, begin)       an incarnation begins              on_end(node, reason)      it died or was stopped
+on_wipe(node)               its data folder is emptied         on_final(node, commit)     the first commit of a height
 on_signed(node, message)    a vote or proposal it signs now    on_seen(node, message)    one of others it accepts
 on_received(node, message)  whatever a peer sent it            on_sent(node, message)    a vote, proposal or block
 on_commit(node, commit)     a block is final for it            on_report(node, report)   what it tells its operator

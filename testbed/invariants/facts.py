@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from tana.crypto.keys import Verifier, verify
 from tana.node.effects import Commit
 from tana.types.genesis import Genesis
 from tana.types.messages import Proposal, Vote
@@ -91,10 +92,9 @@ class SetFacts:
     @classmethod
     def read(cls, validators: ValidatorSet) -> SetFacts:
         """The facts of a set that a node speaks of."""
-        members = validators.validators
+        rows = validators.to_rows()
         return cls(
-            [(item.public_key, item.power, item.priority) for item in members],
-            {item.public_key: item.node_id for item in members},
+            [(key, power, priority) for key, power, _, priority in rows], {key: name for key, _, name, _ in rows}
         )
 
     def get_proposer(self, round: int) -> bytes:
@@ -145,7 +145,11 @@ class NodeFacts:
         "name",
         "pending",
         "polkas",
+        "precommit_height",
+        "proposals",
+        "round",
         "sign_floor",
+        "tip",
         "validators",
     )
 
@@ -158,6 +162,10 @@ class NodeFacts:
         self.height = 0
         """The last block it committed."""
         self.sign_floor: Slot = (0, 0, 0)
+        self.tip = b""
+        """The hash of that block; empty where it is not known."""
+        self.precommit_height = 0
+        """The highest height at which it signed a precommit for a block."""
         self.pending: list[bytes] = []
         """Signatures that it has made and not yet flushed."""
         self.enter(1, None)
@@ -168,7 +176,12 @@ class NodeFacts:
         self.validators = validators
         self.polkas: dict[tuple[int, bytes | None], dict[bytes, int]] = {}
         """Prevotes it has seen or signed: power by validator, by round and value."""
+        self.proposals: set[tuple[int, bytes]] = set()
+        """Proposals it has accepted or made, by round and block."""
         self.blocks_logged: list[bytes] = []
+        """The bytes of the blocks in its log."""
+        self.round = -1
+        """The highest round it has signed anything in."""
         self.locked_round = -1
         self.locked_hash: bytes | None = None
 
@@ -203,7 +216,8 @@ class Signatures:
 class World:
     """Nodes, chain and sets. The first correct node to commit a height says what the chain has there."""
 
-    def __init__(self) -> None:
+    def __init__(self, verifier: Verifier = verify) -> None:
+        self.verifier = verifier
         self.now_ms = 0
         self.nodes: dict[str, NodeFacts] = {}
         self.correct: dict[bytes, str] = {}
@@ -240,7 +254,13 @@ class World:
             self.sets[height] = SetFacts.read(begin.validators)
         if node.validators is None or node.height != begin.height:
             node.enter(height, self.sets[height])
+            node.tip = begin.block_hash or self.get_hash(begin.height)
         return node
+
+    def get_hash(self, height: int) -> bytes:
+        """The hash of the chain's block at a height; empty where no correct node committed it yet."""
+        found = self.commits.get(height)
+        return b"" if found is None else found[0].block.hash
 
     def is_genuine(self, message: Vote | Proposal) -> bool:
         """Whether a message may have been signed by who it says: a correct node signed it in this very form."""

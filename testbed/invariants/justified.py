@@ -1,0 +1,96 @@
+"""Justified: a precommit for a block needs a polka seen before, a prevote its proposal, a proposal its turn.
+
+Whose turn a round is follows from a rotation computed here again. A precommitted block's bytes must be in the log
+before the precommit: otherwise, after a crash of all, nobody could show the block that is final.
+"""
+
+from __future__ import annotations
+
+from tana.node.effects import Commit
+from tana.types.messages import PRECOMMIT, BlockPart, Proposal, Vote
+from testbed.invariants.base import Invariant
+from testbed.invariants.facts import NodeFacts
+from testbed.needs import STEPS
+
+
+class Justified(Invariant):
+    number = 9
+    name = "justified"
+    needs = frozenset({STEPS})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._precommits = 0
+        self._proposals = 0
+        self._logged: dict[str, tuple[int, bytes, int]] = {}
+        """Height and block of a node's last precommit, and how many blocks its log held by then."""
+
+    def on_signed(self, node: NodeFacts, message: Vote | Proposal) -> None:
+        if message.height != node.height + 1:
+            return
+        if isinstance(message, Proposal):
+            self._judge_turn(node, message)
+            if message.valid_round >= 0 and not node.has_polka(message.valid_round, message.block_hash):
+                self._violate(
+                    node, message, f"proposes with valid round {message.valid_round}, of which it saw no polka"
+                )
+            return
+        block_hash = message.block_hash
+        if block_hash is None:
+            return
+        if message.kind == PRECOMMIT:
+            self._precommits += 1
+            self._logged[node.name] = (message.height, block_hash, len(node.blocks_logged))
+            if not node.has_polka(message.round, block_hash):
+                voters = node.polkas.get((message.round, block_hash), {})
+                quorum = node.validators.quorum if node.validators is not None else 0
+                seen = f"prevotes of power {sum(voters.values())} that it had seen, of {quorum} needed"
+                self._violate(node, message, f"precommits {block_hash.hex()[:8]}… ≠ {seen}")
+        elif (message.round, block_hash) not in node.proposals:
+            self._violate(node, message, f"prevotes {block_hash.hex()[:8]}…, which nobody proposed to it in that round")
+
+    def on_seen(self, node: NodeFacts, message: Vote | Proposal | BlockPart) -> None:
+        if isinstance(message, Proposal) and message.height == node.height + 1:
+            self._judge_turn(node, message)
+
+    def on_commit(self, node: NodeFacts, commit: Commit) -> None:
+        height, block_hash, count = self._logged.get(node.name, (0, b"", 0))
+        if height != commit.block.height or block_hash != commit.block.hash:
+            return
+        if all(data != commit.block.data for data in node.blocks_logged[:count]):
+            self.violate(
+                f"{node.name} at height {height} precommitted {block_hash.hex()[:8]}… ≠ its log,"
+                " which did not hold that block's bytes yet",
+                node.name,
+                height=height,
+            )
+
+    def _judge_turn(self, node: NodeFacts, proposal: Proposal) -> None:
+        self._proposals += 1
+        validators = node.validators
+        if validators is None:
+            return
+        expected = validators.get_proposer(proposal.round)
+        if proposal.validator != expected:
+            what = (
+                "proposes" if proposal.validator == node.key else f"accepts {self._describe(node, proposal)}'s proposal"
+            )
+            self._violate(node, proposal, f"{what} ≠ {validators.describe(expected)}, whose turn it is")
+
+    @staticmethod
+    def _describe(node: NodeFacts, proposal: Proposal) -> str:
+        return node.validators.describe(proposal.validator) if node.validators is not None else ""
+
+    def _violate(self, node: NodeFacts, message: Vote | Proposal, reason: str) -> None:
+        self.violate(
+            f"{node.name} at height {message.height} round {message.round} {reason}",
+            node.name,
+            height=message.height,
+            round=message.round,
+        )
+
+    def find_missing(self) -> str:
+        return "" if self._precommits and self._proposals else "no correct node accepted a proposal and precommitted it"
+
+    def summarize(self) -> str:
+        return f"{self._precommits} precommits after a polka, {self._proposals} proposals by whose turn it was"

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from tana.node.effects import Append, Flush, Seen, Signed
+from tana.types.messages import PRECOMMIT, PREVOTE, BlockPart
+from testbed.invariants.justified import Justified
+from tests.testbed.tracing import Stage
+
+NODES = (0, 1, 2, 3)
+
+
+def test_true_heights_are_accepted() -> None:
+    stage = Stage(Justified(), powers=(1, 2, 3, 4))
+    for height in range(1, 12):
+        stage.decide(stage.block(height))
+    stage.assert_proven("44 precommits after a polka")
+
+
+def test_a_later_round_by_its_own_proposer_is_accepted() -> None:
+    stage = Stage(Justified(), powers=(1, 2, 3, 4))
+    for round in range(6):
+        stage.poll(PREVOTE, 1, round, None, NODES)
+        stage.poll(PRECOMMIT, 1, round, None, NODES)
+    stage.decide(stage.block(1), round=6)
+    stage.assert_proven()
+
+
+def test_a_precommit_without_a_polka_is_rejected() -> None:
+    stage = Stage(Justified())
+    block = stage.block(1)
+    stage.propose(block, 0, NODES)
+    stage.poll(PREVOTE, 1, 0, block, (0, 1))
+    stage.sign(0, stage.vote(0, PRECOMMIT, 1, 0, block))
+    stage.assert_violated("validator-1 at height 1 round 0 precommits", "power 2 that it had seen, of 3 needed")
+
+
+def test_a_polka_of_another_round_is_no_reason() -> None:
+    stage = Stage(Justified())
+    block = stage.block(1)
+    stage.propose(block, 0, NODES)
+    stage.poll(PREVOTE, 1, 0, block, NODES)
+    stage.sign(0, stage.vote(0, PRECOMMIT, 1, 1, block))
+    stage.assert_violated("power 0 that it had seen")
+
+
+def test_a_polka_of_votes_that_nobody_made_is_no_reason() -> None:
+    stage = Stage(Justified())
+    block = stage.block(1)
+    stage.propose(block, 0, NODES)
+    stage.sign(0, stage.vote(0, PREVOTE, 1, 0, block))
+    for node in (1, 2, 3):
+        stage.see(0, stage.vote(node, PREVOTE, 1, 0, block))
+    stage.sign(0, stage.vote(0, PRECOMMIT, 1, 0, block))
+    stage.assert_violated("power 1 that it had seen")
+
+
+def test_a_proposal_out_of_turn_is_rejected() -> None:
+    stage = Stage(Justified())
+    proposer = stage.get_proposer(1, 0)
+    other = (proposer + 1) % 4
+    stage.sign(other, stage.proposal(other, 1, 0, stage.block(1)))
+    stage.assert_violated(f"{stage.name(other)} at height 1 round 0 proposes ≠ {stage.name(proposer)}, whose turn")
+
+
+def test_accepting_a_proposal_out_of_turn_is_rejected() -> None:
+    stage = Stage(Justified(), traitors=[3])
+    assert stage.get_proposer(1, 0) != 3
+    stage.see(0, stage.proposal(3, 1, 0, stage.block(1)))
+    stage.assert_violated("validator-1 at height 1 round 0 accepts validator-4's proposal")
+
+
+def test_a_prevote_for_what_nobody_proposed_is_rejected() -> None:
+    stage = Stage(Justified())
+    stage.sign(0, stage.vote(0, PREVOTE, 1, 0, stage.block(1)))
+    stage.assert_violated("validator-1 at height 1 round 0 prevotes", "nobody proposed")
+
+
+def test_a_valid_round_without_its_polka_is_rejected() -> None:
+    stage = Stage(Justified())
+    proposer = stage.get_proposer(1, 1)
+    stage.sign(proposer, stage.proposal(proposer, 1, 1, stage.block(1), valid_round=0))
+    stage.assert_violated("proposes with valid round 0, of which it saw no polka")
+
+
+def test_a_block_that_is_logged_after_its_precommit_is_rejected() -> None:
+    stage = Stage(Justified())
+    block = stage.block(1)
+    proposer = stage.get_proposer(1, 0)
+    node = (proposer + 1) % 4
+    proposal = stage.proposal(proposer, 1, 0, block)
+    stage.do(proposer, Append(Seen(BlockPart(1, block.data))), Append(Signed(proposal)), Flush())
+    stage.see(node, proposal)
+    stage.poll(PREVOTE, 1, 0, block, (proposer, node))
+    third = (proposer + 2) % 4
+    stage.see(third, proposal)
+    stage.sign(third, stage.vote(third, PREVOTE, 1, 0, block))
+    stage.see(node, stage.vote(third, PREVOTE, 1, 0, block))
+    stage.sign(node, stage.vote(node, PRECOMMIT, 1, 0, block))
+    stage.see(node, BlockPart(1, block.data))
+    stage.commit(node, block, stage.certificate(block, 0, NODES))
+    stage.assert_violated(f"{stage.name(node)} at height 1 precommitted", "its log")

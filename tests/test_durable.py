@@ -21,18 +21,18 @@ def test_replaces_the_whole_file_and_leaves_nothing_else(tmp_path: Path) -> None
 
 def test_order_is_write_flush_rename_flush_the_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[str] = []
-    sync, replace = os.fsync, Path.replace
+    sync, replace = os.fsync, os.replace
 
     def note_sync(descriptor: int) -> None:
         steps.append("flush directory" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "flush")
         sync(descriptor)
 
-    def note_replace(self: Path, target: Path) -> Path:
+    def note_replace(source: Path, target: Path) -> None:
         steps.append("rename")
-        return replace(self, target)
+        replace(source, target)
 
     monkeypatch.setattr(os, "fsync", note_sync)
-    monkeypatch.setattr(Path, "replace", note_replace)
+    monkeypatch.setattr(os, "replace", note_replace)
     write_atomically(tmp_path / "file", b"data")
     assert steps == ["flush", "rename", "flush directory"]
 

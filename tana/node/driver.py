@@ -32,6 +32,7 @@ from tana.node.effects import (
     SetTimer,
 )
 from tana.node.hooks import Hooks
+from tana.node.identity import check_signature_known
 from tana.node.inputs import Input, PeerConnected, PeerDisconnected, Received, Started, Submitted, Timer, TimerFired
 from tana.node.log import SignLog
 from tana.node.machine import Machine
@@ -179,6 +180,7 @@ class Driver:
         self._metrics.transactions.inc(len(block.transactions))
         self._metrics.block_bytes.observe(len(block.data))
         if self._log_file is not None:
+            check_signature_known(self._log_file, self.machine.own_key, effect.certificate)
             self._log_file.prune(block.height + 1)
         self.waiters.on_commit(block, effect.execution.transaction_ids)
         _log.info(

@@ -15,6 +15,7 @@ import fcntl
 import os
 from pathlib import Path
 
+from tana.durable import make_folder
 from tana.types.errors import SettingsError
 
 
@@ -38,7 +39,7 @@ class DataFolder:
         Raises `SettingsError` where it cannot be written or another validator holds it.
         """
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            make_folder(self.root)
             lock = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise SettingsError(

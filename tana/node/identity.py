@@ -17,12 +17,19 @@ import structlog
 from tana.client.keyfiles import SERVICES, get_node_key_path, get_service_key_path, read_key, write_key
 from tana.client.registration import Body, build_registration, build_service
 from tana.crypto.keys import KeyPair
-from tana.durable import sync_folder
+from tana.durable import make_folder, sync_folder
+from tana.node.blocks import BlockSource
 from tana.node.effects import LogRecord
 from tana.node.folder import DataFolder
-from tana.node.log import NOTHING_SIGNED, SignFloor, SignLog
+from tana.node.log import SignLog
+from tana.node.segment import NOTHING_SIGNED, SignFloor
 from tana.node.settings import ValidatorSettings, get_default_data_path
+from tana.types.block import Certificate
 from tana.types.errors import SettingsError, StorageError
+from tana.types.messages import PRECOMMIT
+
+_BLOCKS_COMPARED = 20
+"""A certificate need not hold this node's precommit; among so many blocks one does, if it takes part at all."""
 
 _log = structlog.get_logger()
 
@@ -59,16 +66,56 @@ def prepare_node(folder: Path | None, node_id: str, config_dir: Path | None = No
     return NodeIdentity(node_id, key, {service: _prepare_service(node_id, service, config_dir) for service in SERVICES})
 
 
-def open_sign_state(data: DataFolder, key: KeyPair) -> SignState:
-    """The sign-state of a node's key. A missing or damaged one gives a reason to abstain, never a new log."""
+def open_sign_state(data: DataFolder, key: KeyPair, chain_id: bytes, blocks: BlockSource) -> SignState:
+    """The sign-state of a node's key on a chain whose final blocks are in `blocks`.
+
+    One that is missing, damaged, of another chain or older than the blocks gives a reason to abstain, never a new log.
+    """
     try:
         log, records, sign_floor = SignLog.open(data.sign_state_path, key.public_key)
+        try:
+            log.bind(chain_id)
+            _check_age(log, key.public_key, blocks)
+        except StorageError:
+            log.close()
+            raise
     except StorageError as error:
         _log.error("abstaining", reason=error.message, remedy=error.remedy)
         return SignState(None, abstain_reason=str(error))
     if log.torn_bytes:
         _log.warning("sign_state_torn_tail_cut", bytes=log.torn_bytes)
+    for recovery in log.recoveries:
+        _log.warning(
+            "sign_state_recovered",
+            height=recovery.height,
+            round=recovery.round,
+            at_ms=recovery.at_ms,
+            lost=recovery.lost,
+            silent=list(recovery.silent),
+        )
+    if sign_floor[0] > blocks.height + 1:
+        _log.warning(
+            "chain_behind_sign_state",
+            height=blocks.height,
+            signed_height=sign_floor[0],
+            reason="final blocks that this node voted for are gone from its disk; it fetches them from its peers",
+        )
     return SignState(log, tuple(records), sign_floor)
+
+
+def check_signature_known(log: SignLog, public_key: bytes, certificate: Certificate) -> None:
+    """Raises `StorageError` where a certificate holds a precommit of this node that its log does not know of.
+
+    Then the log is an old copy, somebody cut its end off, or another node signs with the same key.
+    """
+    slot = (certificate.height, certificate.round, PRECOMMIT)
+    if slot > log.sign_floor and any(item.validator == public_key for item in certificate.signatures):
+        raise StorageError(
+            f"the sign-state {log.folder} does not know of this node's precommit for block {certificate.height}: it is "
+            "an old copy, its end is lost, or another validator runs with this node's key",
+            remedy="make sure that no other validator has this key, stop this one and run `tana validator recover`",
+            code="sign_state_stale",
+        )
 
 
 def build_node_registration(settings: ValidatorSettings, identity: NodeIdentity, ports: Mapping[str, int]) -> Body:
@@ -80,6 +127,14 @@ def build_node_registration(settings: ValidatorSettings, identity: NodeIdentity,
         build_service("consensus", settings.public_peer_port or ports["peer"], keys["consensus"].public_text),
     ]
     return build_registration(identity.key, identity.node_id, settings.hostname, settings.ip or None, services)
+
+
+def _check_age(log: SignLog, public_key: bytes, blocks: BlockSource) -> None:
+    """Compare the log with the newest final blocks that show a precommit of this node."""
+    for height in range(blocks.height, max(blocks.height - _BLOCKS_COMPARED, 0), -1):
+        stored = blocks.get_block(height)
+        assert stored is not None, "heights up to the tip are all there"
+        check_signature_known(log, public_key, stored.certificate)
 
 
 def _make_key(data: DataFolder, key_path: Path, node_id: str) -> KeyPair:
@@ -94,7 +149,7 @@ def _make_key(data: DataFolder, key_path: Path, node_id: str) -> KeyPair:
     try:
         if unfinished.exists():
             shutil.rmtree(unfinished)
-        data.root.mkdir(parents=True, exist_ok=True)
+        make_folder(data.root)
     except OSError as error:
         raise SettingsError(
             f"the data folder {data.root} cannot be written: {error.strerror}",

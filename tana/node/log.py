@@ -1,58 +1,56 @@
 """The consensus log, which is also the sign-state: what this node signed and what it accepted, in order.
 
-On disk, a folder of segments. A segment is a chain of frames: a prefix (payload length, sequence number, checksum of
-the payload, checksum of the prefix) and a msgpack payload. The first frame of a segment is its header, with the key
-that owns the log and the *sign floor*: the highest (height, round, kind) that was ever signed (kind 0 proposal,
-1 prevote, 2 precommit). Every later frame holds the records of one flush. The file `segments` names the segments
-that make up the log, oldest first.
+On disk, a folder of segments (`tana/node/segment.py`). The header of each has the key that owns the log, its chain,
+and the *sign floor*: the highest (height, round, kind) that was ever signed (kind 0 proposal, 1 prevote,
+2 precommit). The file `segments` names the segments that make up the log, oldest first.
 
 Rules:
 1. Nothing is overwritten. A flush appends one frame and makes it durable with one fdatasync.
 2. Sequence numbers run on across segments: a frame or segment that is missing in the middle is noticed.
-3. `segments` is replaced after a new segment is durable and before an old one is removed. So a file that it names and
-   that is not there was lost; a file that it does not name is left over from a crash, and is removed.
-4. A frame cut short at the very end is a torn write, which nothing can have followed: it is cut off and reported.
-   Any other damage is an error. The file system may also leave the end of a torn write as zeros: the same.
-5. A log whose folder is missing is never made anew by `open`: without it, nobody knows what was signed.
-
-Doubt: a flushed last frame that someone truncates looks like a torn write. No file format can tell the two apart.
+3. `segments` is replaced after a new segment is durable and before an old one is removed, and a new segment takes
+   records only once the list that names it is durable. So a file that it names and that is not there was lost; one
+   that it does not name is left over from a crash and is removed, unless it is newer and holds records: then it is
+   the list that was lost.
+4. What `open` returns is durable: it is flushed again, for a process may have died between writing and flushing.
+5. A frame that could not be made durable is cut off again: its messages never left.
+6. A log belongs to one chain, which `bind` writes into it before anything is signed.
+7. A log whose folder is missing is never made anew by `open`: without it, nobody knows what was signed.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
-import struct
-import zlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from tana.durable import sync_folder, write_atomically
-from tana.node.effects import LogRecord, Signed
-from tana.types.block import PublicKey
+from tana.durable import make_folder, sync_folder, write_all, write_atomically
+from tana.node.effects import LogRecord
+from tana.node.segment import (
+    NOTHING_SIGNED,
+    RESTORE,
+    UNBOUND,
+    Recovery,
+    SegmentReader,
+    SignFloor,
+    create_segment,
+    cut_tail,
+    encode_records,
+    get_signed_position,
+)
 from tana.types.errors import StorageError
-from tana.types.messages import Vote
 
-SignFloor = tuple[int, int, int]
-
-NOTHING_SIGNED: SignFloor = (0, 0, 0)
 SEGMENT_BYTES = 4 * 1024 * 1024
 """A segment that has grown to this size is closed at the next commit."""
 
-_PREFIX = struct.Struct(">IQI")
-_CHECKSUM = struct.Struct(">I")
-_PREFIX_BYTES = _PREFIX.size + _CHECKSUM.size
-_SECTOR_BYTES = 512
 _LIST_NAME = "segments"
-_RESTORE = "restore the folder from where it was; if it is lost, this node must go on with a new key"
-
-
-class _SegmentHeader(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    version: int
-    public_key: PublicKey
-    sign_floor: SignFloor
+_OURS = re.compile(rf"[0-9a-f]{{16}}\.log|\.{_LIST_NAME}\.[0-9a-f]+")
+_FREE_SPACE = "free space on its disk, then start the validator again"
 
 
 class _SegmentList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,9 +66,6 @@ class _Segment:
     max_height: int = 0
 
 
-_encoder = msgspec.msgpack.Encoder()
-_header_decoder = msgspec.msgpack.Decoder(_SegmentHeader)
-_records_decoder = msgspec.msgpack.Decoder(list[LogRecord])
 _list_decoder = msgspec.json.Decoder(_SegmentList)
 
 
@@ -88,11 +83,15 @@ class SignLog:
         next_sequence: int,
         sign_floor: SignFloor,
         *,
+        chain_id: bytes = UNBOUND,
+        recoveries: tuple[Recovery, ...] = (),
         torn_bytes: int = 0,
         segment_bytes: int = SEGMENT_BYTES,
     ) -> None:
         self.folder = folder
         self.sign_floor = sign_floor
+        self.chain_id = chain_id
+        self.recoveries = recoveries
         self.torn_bytes = torn_bytes
         self._public_key = public_key
         self._segments = segments
@@ -107,12 +106,16 @@ class SignLog:
     def create(cls, folder: Path, public_key: bytes) -> None:
         """Make the empty log of a key that has signed nothing. Raises `StorageError` where the folder is there."""
         try:
-            folder.mkdir(parents=True)
-            path = _create_segment(folder, 0, public_key, NOTHING_SIGNED)
+            make_folder(folder.parent)
+            folder.mkdir()
+            path = create_segment(folder, 0, public_key, NOTHING_SIGNED)
+            _write_list(folder, [path.name])
+            sync_folder(folder.parent)
         except OSError as error:
-            raise StorageError(f"the sign-state {folder} cannot be made: {error.strerror}") from None
-        _write_list(folder, [path.name])
-        sync_folder(folder.parent)
+            raise StorageError(
+                f"the sign-state {folder} cannot be made: {error.strerror}",
+                remedy="free space or mend the permissions, or give another folder with --data",
+            ) from None
 
     @classmethod
     def open(
@@ -123,24 +126,61 @@ class SignLog:
         Raises `StorageError` (code `sign_state_missing` where there is none) for damage, loss or another key.
         """
         names = _read_list(folder)
-        _remove_leftovers(folder, names)
         records: list[LogRecord] = []
         segments: list[_Segment] = []
         sequence, floor, torn_bytes = -1, NOTHING_SIGNED, 0
+        chain_id, recoveries = UNBOUND, tuple[Recovery, ...]()
         for index, name in enumerate(names):
-            reader = _SegmentReader(folder / name, public_key, sequence, is_last=index == len(names) - 1)
+            reader = SegmentReader(folder / name, sequence, is_last=index == len(names) - 1)
+            check_owner(reader, public_key)
             segment = _Segment(reader.path)
             floor = max(floor, reader.header.sign_floor)
+            chain_id, recoveries = reader.header.chain_id, reader.header.recoveries
             for record in reader.read_records():
                 segment.max_height = max(segment.max_height, record.message.height)
-                floor = max(floor, _get_signed_position(record))
+                floor = max(floor, get_signed_position(record))
                 records.append(record)
             segments.append(segment)
             sequence, torn_bytes = reader.sequence, reader.torn_bytes
-        if torn_bytes:
-            _cut_tail(segments[-1].path, torn_bytes)
-        log = cls(folder, public_key, segments, sequence + 1, floor, torn_bytes=torn_bytes, segment_bytes=segment_bytes)
+        try:
+            _remove_leftovers(folder, names)
+            cut_tail(segments[-1].path, torn_bytes)
+            sync_folder(folder)
+            log = cls(
+                folder,
+                public_key,
+                segments,
+                sequence + 1,
+                floor,
+                chain_id=chain_id,
+                recoveries=recoveries,
+                torn_bytes=torn_bytes,
+                segment_bytes=segment_bytes,
+            )
+        except OSError as error:
+            raise StorageError(
+                f"the sign-state {folder} cannot be opened: {error.strerror}",
+                remedy="make it writable for the user that runs this validator",
+            ) from None
         return log, records, floor
+
+    def bind(self, chain_id: bytes) -> None:
+        """Make this the log of a chain, durably, or check that it is. Raises `StorageError` where it is another's.
+
+        What a node signed on another chain says nothing of what it signed on this one.
+        """
+        if self.chain_id == chain_id:
+            return
+        if self.chain_id != UNBOUND or self.sign_floor != NOTHING_SIGNED:
+            owner = f"chain {self.chain_id.hex()}" if self.chain_id else "a chain that it does not name"
+            raise StorageError(
+                f"the sign-state {self.folder} is of {owner} and not of chain {chain_id.hex()}",
+                remedy="give each chain a data folder of its own with --data; where this node's sign-state of this "
+                "chain is lost, stop this validator and run `tana validator recover`",
+                code="other_chain",
+            )
+        self.chain_id = chain_id
+        self._rotate()
 
     def append(self, record: LogRecord) -> None:
         """Add a record. It is durable only after `flush`."""
@@ -152,26 +192,21 @@ class SignLog:
             raise StorageError(f"the sign-state {self.folder} failed earlier", remedy="start the validator again")
         if not self._pending:
             return
-        frame = _encode_frame(self._next_sequence, _encoder.encode(self._pending))
+        frame = encode_records(self._next_sequence, self._pending)
         try:
-            _write_all(self._file, frame)
+            write_all(self._file, frame)
             os.fdatasync(self._file)
         except OSError as error:
-            # What reached the disk is unknown now: only reading it again, at the next start, can tell.
-            self._is_broken = True
-            raise StorageError(
-                f"the sign-state {self._segments[-1].path} cannot be written: {error.strerror}",
-                remedy="free space on its disk, then start the validator again",
-            ) from None
+            raise self._break("written", error) from None
         self._next_sequence += 1
         self._size_bytes += len(frame)
         for record in self._pending:
             self._segments[-1].max_height = max(self._segments[-1].max_height, record.message.height)
-            self.sign_floor = max(self.sign_floor, _get_signed_position(record))
+            self.sign_floor = max(self.sign_floor, get_signed_position(record))
         self._pending.clear()
 
     def prune(self, below_height: int) -> None:
-        """Forget records below a height, by whole segments. Never forgets the sign floor.
+        """Forget records below a height, by whole segments, oldest first. Never forgets the sign floor.
 
         What is not durable yet stays pending: what was signed was flushed by whoever sent it, the rest can wait.
         """
@@ -179,13 +214,15 @@ class SignLog:
         if self._size_bytes >= self._segment_bytes:
             self.flush()
             self._rotate()
-        old = [segment for segment in self._segments[:-1] if segment.max_height < below_height]
+        old = list(itertools.takewhile(lambda segment: segment.max_height < below_height, self._segments[:-1]))
         if not old:
             return
-        self._segments = [segment for segment in self._segments if segment not in old]
-        _write_list(self.folder, [segment.path.name for segment in self._segments])
-        for segment in old:
-            segment.path.unlink()
+        self._name_segments(self._segments[len(old) :])
+        try:
+            for segment in old:
+                segment.path.unlink()
+        except OSError as error:
+            raise self._break("pruned", error) from None
 
     def close(self) -> None:
         """Flush, and close the files."""
@@ -199,133 +236,95 @@ class SignLog:
             self._file = -1
 
     def _rotate(self) -> None:
+        """Go on in a new segment, whose header has the floor and the chain."""
         try:
-            path = _create_segment(self.folder, self._next_sequence, self._public_key, self.sign_floor)
-            _write_list(self.folder, [*(segment.path.name for segment in self._segments), path.name])
-            os.close(self._file)
-            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        except OSError as error:
-            self._is_broken = True
-            raise StorageError(
-                f"a new segment of the sign-state {self.folder} cannot be made: {error.strerror}",
-                remedy="free space on its disk, then start the validator again",
-            ) from None
-        self._segments.append(_Segment(path))
-        self._next_sequence += 1
-        self._size_bytes = path.stat().st_size
-
-
-class _SegmentReader:
-    """Reads one segment. `sequence` is that of the last frame read, −1 where nothing came before."""
-
-    def __init__(self, path: Path, public_key: bytes, sequence: int, *, is_last: bool) -> None:
-        self.path = path
-        self.sequence = sequence
-        self.torn_bytes = 0
-        self._is_last = is_last
-        self._is_first = sequence < 0
-        try:
-            self._data = path.read_bytes()
-        except OSError as error:
-            raise StorageError(
-                f"the sign-state segment {path} cannot be read: {error.strerror}", remedy=_RESTORE
-            ) from None
-        self._offset = 0
-        payload = self._read_frame()
-        if payload is None:
-            # A segment is named in the list only once its header is durable.
-            raise self._damaged("its header is cut short")
-        self.header = self._decode_header(payload)
-        if self.header.public_key != public_key:
-            raise StorageError(
-                f"the sign-state {path.parent} belongs to another key, ed25519_{self.header.public_key.hex()}",
-                remedy="give each node its own data folder, or put this node's key file back",
+            path = create_segment(
+                self.folder,
+                self._next_sequence,
+                self._public_key,
+                self.sign_floor,
+                chain_id=self.chain_id,
+                recoveries=self.recoveries,
             )
+            self._name_segments([*self._segments, _Segment(path)])
+            file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            os.close(self._file)
+            self._file = file
+            self._size_bytes = path.stat().st_size
+        except OSError as error:
+            raise self._break("continued in a new segment", error) from None
+        self._next_sequence += 1
 
-    def read_records(self) -> Iterator[LogRecord]:
-        while (payload := self._read_frame()) is not None:
-            try:
-                yield from _records_decoder.decode(payload)
-            except msgspec.DecodeError as error:
-                raise self._damaged(f"a record cannot be decoded: {error}") from None
-
-    def _decode_header(self, payload: bytes) -> _SegmentHeader:
+    def _name_segments(self, segments: list[_Segment]) -> None:
+        """These segments are the log from now on."""
         try:
-            return _header_decoder.decode(payload)
-        except msgspec.DecodeError as error:
-            raise self._damaged(f"its header cannot be decoded: {error}") from None
+            _write_list(self.folder, [segment.path.name for segment in segments])
+        except StorageError:
+            # Either list may be the one on the disk: nothing may be added to the log of one of them.
+            self._is_broken = True
+            raise
+        self._segments = segments
 
-    def _read_frame(self) -> bytes | None:
-        """The payload of the next frame; None at the end, where a torn write is noted in `torn_bytes`."""
-        rest = len(self._data) - self._offset
-        if rest == 0:
-            return None
-        prefix = self._data[self._offset : self._offset + _PREFIX_BYTES]
-        if len(prefix) < _PREFIX_BYTES:
-            self._end_torn("a frame is cut short")
-            return None
-        length, sequence, payload_checksum = _PREFIX.unpack_from(prefix)
-        if zlib.crc32(prefix[: _PREFIX.size]) != _CHECKSUM.unpack_from(prefix, _PREFIX.size)[0]:
-            self._end_zeroed("a frame's prefix does not match its checksum")
-            return None
-        if rest < _PREFIX_BYTES + length:
-            self._end_torn("a frame is cut short")
-            return None
-        payload = self._data[self._offset + _PREFIX_BYTES : self._offset + _PREFIX_BYTES + length]
-        if zlib.crc32(payload) != payload_checksum:
-            self._end_zeroed("a frame's records do not match their checksum", _PREFIX_BYTES + length)
-            return None
-        if not self._is_first and sequence != self.sequence + 1:
-            raise self._damaged(f"frame {sequence} follows frame {self.sequence}: something between them is missing")
-        self._is_first = False
-        self.sequence = sequence
-        self._offset += _PREFIX_BYTES + length
-        return payload
-
-    def _end_torn(self, fault: str) -> None:
-        if not self._is_last:
-            raise self._damaged(fault)
-        self.torn_bytes = len(self._data) - self._offset
-
-    def _end_zeroed(self, fault: str, frame_bytes: int = 0) -> None:
-        """A frame whose end was never written shows as zeros from some sector of the disk to the end of the file."""
-        if frame_bytes and self._offset + frame_bytes < len(self._data):
-            raise self._damaged(fault)
-        written = len(self._data.rstrip(b"\0"))
-        first_zero_sector = -(-max(written, self._offset) // _SECTOR_BYTES) * _SECTOR_BYTES
-        is_zeroed = first_zero_sector < len(self._data) or written <= self._offset
-        if not is_zeroed:
-            raise self._damaged(fault)
-        self._end_torn(fault)
-
-    def _damaged(self, fault: str) -> StorageError:
+    def _break(self, doing: str, error: OSError) -> StorageError:
+        self._is_broken = True
+        # Whether the frame reached the disk is unknown. Nobody was told of it: the next start must not find it.
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._file, self._size_bytes)
+            os.fsync(self._file)
         return StorageError(
-            f"the sign-state segment {self.path} is damaged at byte {self._offset}: {fault}", remedy=_RESTORE
+            f"the sign-state {self._segments[-1].path} cannot be {doing}: {error.strerror}", remedy=_FREE_SPACE
         )
 
 
-def _get_signed_position(record: LogRecord) -> SignFloor:
-    if not isinstance(record, Signed):
-        return NOTHING_SIGNED
-    message = record.message
-    return (message.height, message.round, message.kind if isinstance(message, Vote) else 0)
+def recover_log(
+    folder: Path,
+    public_key: bytes,
+    sign_floor: SignFloor,
+    *,
+    chain_id: bytes,
+    recoveries: tuple[Recovery, ...],
+    records: tuple[LogRecord, ...],
+) -> None:
+    """Make a log that begins at a floor, with these records, in the place of a lost or damaged one.
 
-
-def _encode_frame(sequence: int, payload: bytes) -> bytes:
-    prefix = _PREFIX.pack(len(payload), sequence, zlib.crc32(payload))
-    return prefix + _CHECKSUM.pack(zlib.crc32(prefix)) + payload
-
-
-def _create_segment(folder: Path, sequence: int, public_key: bytes, sign_floor: SignFloor) -> Path:
-    path = folder / f"{sequence:016x}.log"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    Whenever it is interrupted, either all of it is there or the old state is. Raises `StorageError`.
+    """
     try:
-        _write_all(descriptor, _encode_frame(sequence, _encoder.encode(_SegmentHeader(1, public_key, sign_floor))))
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    sync_folder(folder)
-    return path
+        make_folder(folder)
+        taken = [
+            int(path.stem, 16) for path in folder.iterdir() if path.suffix == ".log" and _OURS.fullmatch(path.name)
+        ]
+        path = create_segment(
+            folder,
+            max(taken, default=-1) + 1,
+            public_key,
+            sign_floor,
+            chain_id=chain_id,
+            recoveries=recoveries,
+            records=records,
+        )
+        _write_list(folder, [path.name])
+    except OSError as error:
+        raise StorageError(
+            f"the sign-state {folder} cannot be made: {error.strerror}",
+            remedy="free space or mend the permissions, then run this again",
+        ) from None
+
+
+def check_owner(reader: SegmentReader, public_key: bytes) -> None:
+    """Raises `StorageError` where a segment belongs to another key."""
+    if reader.header.public_key != public_key:
+        raise StorageError(
+            f"the sign-state {reader.path.parent} belongs to another key, ed25519_{reader.header.public_key.hex()}",
+            remedy="give each node its own data folder, or put this node's key file back",
+            code="other_key",
+        )
+
+
+def list_segment_files(folder: Path) -> Iterator[Path]:
+    """Every segment in a folder, oldest first, whether the list names it or not."""
+    if folder.is_dir():
+        yield from sorted(path for path in folder.iterdir() if path.suffix == ".log" and _OURS.fullmatch(path.name))
 
 
 def _write_list(folder: Path, names: list[str]) -> None:
@@ -333,35 +332,38 @@ def _write_list(folder: Path, names: list[str]) -> None:
 
 
 def _read_list(folder: Path) -> tuple[str, ...]:
+    path = folder / _LIST_NAME
     if not folder.is_dir() or not any(folder.iterdir()):
-        raise StorageError(f"the sign-state {folder} is missing", remedy=_RESTORE, code="sign_state_missing")
+        raise StorageError(f"the sign-state {folder} is missing", remedy=RESTORE, code="sign_state_missing")
     try:
-        names = _list_decoder.decode((folder / _LIST_NAME).read_bytes()).segments
+        names = _list_decoder.decode(path.read_bytes()).segments
+    except FileNotFoundError:
+        raise StorageError(f"the sign-state's list {path} is missing", remedy=RESTORE) from None
     except (OSError, msgspec.DecodeError) as error:
-        raise StorageError(
-            f"the sign-state's list {folder / _LIST_NAME} is damaged: {error}", remedy=_RESTORE
-        ) from None
+        raise StorageError(f"the sign-state's list {path} is damaged: {error}", remedy=RESTORE) from None
     if not names or any(Path(name).name != name for name in names):
-        raise StorageError(f"the sign-state's list {folder / _LIST_NAME} names no segment", remedy=_RESTORE)
+        raise StorageError(f"the sign-state's list {path} names no segment", remedy=RESTORE)
     return names
 
 
 def _remove_leftovers(folder: Path, names: tuple[str, ...]) -> None:
-    for path in folder.iterdir():
-        if path.name not in names and path.name != _LIST_NAME:
-            path.unlink()
+    """Remove what a crash left: the unfinished next segment, pruned ones, unfinished lists. Raises `StorageError`
+    where a newer segment than the list names holds records."""
+    for path in sorted(folder.iterdir()):
+        if path.name in names or not _OURS.fullmatch(path.name):
+            continue
+        if path.suffix == ".log" and path.name > names[-1] and _has_records(path):
+            raise StorageError(
+                f"the sign-state's list {folder / _LIST_NAME} is older than the segment {path}, which it does not name",
+                remedy=RESTORE,
+            )
+        path.unlink()
 
 
-def _cut_tail(path: Path, torn_bytes: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY)
+def _has_records(path: Path) -> bool:
     try:
-        os.ftruncate(descriptor, path.stat().st_size - torn_bytes)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+        return any(True for _ in SegmentReader(path, is_last=True).read_records())
+    except StorageError as error:
+        if error.code == "torn_header":
+            return False
+        raise

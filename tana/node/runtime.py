@@ -215,7 +215,7 @@ class _Node:
         self._stack.callback(store.close)
         ledger = self._hooks.wrap_ledger(ledger)
         key = self._identity.key
-        sign_state = open_sign_state(self._data, key)
+        sign_state = open_sign_state(self._data, key, signed.chain_id, store)
         if sign_state.log is not None:
             self._stack.callback(sign_state.log.close)
         machine = Machine(

@@ -7,14 +7,17 @@ import os
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tana.node.effects import LogRecord
-from tana.node.log import NOTHING_SIGNED, SignLog
+from tana.node.log import SignLog
+from tana.node.segment import NOTHING_SIGNED, SegmentHeader, _encode_frame, encode_records
 from tana.types.errors import StorageError
 from tana.types.messages import PRECOMMIT, PREVOTE
 from tests.node.chain import VALIDATOR, make_part, make_vote
 from tests.node.cluster import make_key
+from tests.node.full_disk import limit_file_size
 
 KEY = VALIDATOR.public_key
 
@@ -239,9 +242,119 @@ def test_leftover_of_a_crash_is_removed(tmp_path: Path) -> None:
     path = _create(tmp_path)
     _write(path, [make_vote(1)])
     leftover = path / "00000000000000ff.log"
-    leftover.write_bytes(b"a segment that was not yet in the list")
+    leftover.write_bytes(_get_segments(path)[0].read_bytes()[:20])
+    unfinished_list = path / ".segments.0123456789abcdef"
+    unfinished_list.write_bytes(b"half of a li")
+    note = path / "README of the operator"
+    note.touch()
     assert _read(path) == [make_vote(1)]
     assert not leftover.exists()
+    assert not unfinished_list.exists()
+    assert note.exists(), "what is not ours is left alone"
+
+
+def test_invalid_list_of_before_a_segment(tmp_path: Path) -> None:
+    """The rename of the list was lost though it was flushed (cometbft#6031): its newest segment must not be removed."""
+    path = _create(tmp_path)
+    old_list = (path / "segments").read_bytes()
+    _fill_three_segments(path)
+    newest = _get_segments(path)[-1]
+    (path / "segments").write_bytes(old_list)
+    with pytest.raises(StorageError, match="older than the segment") as caught:
+        _read(path)
+    assert str(path / "segments") in caught.value.message
+    assert "tana validator recover" in caught.value.remedy
+    assert newest.exists()
+
+
+def test_invalid_missing_list(tmp_path: Path) -> None:
+    path = _create(tmp_path)
+    _write(path, [make_vote(1)])
+    (path / "segments").unlink()
+    with pytest.raises(StorageError, match="segments is missing"):
+        _read(path)
+
+
+def test_invalid_newer_layout(tmp_path: Path) -> None:
+    path = _create(tmp_path)
+    (segment,) = _get_segments(path)
+    header = SegmentHeader(3, KEY, NOTHING_SIGNED)
+    segment.write_bytes(_encode_frame(0, msgspec.msgpack.encode(header)))
+    with pytest.raises(StorageError, match="layout 3"):
+        _read(path)
+
+
+def test_log_of_the_first_layout_is_read(tmp_path: Path) -> None:
+    path = _create(tmp_path)
+    (segment,) = _get_segments(path)
+    header = msgspec.msgpack.encode([1, KEY, [0, 0, 0]])
+    segment.write_bytes(_encode_frame(0, header) + encode_records(1, [make_vote(1)]))
+    assert _read(path) == [make_vote(1)]
+
+
+def test_log_is_bound_to_its_chain(tmp_path: Path) -> None:
+    path = _create(tmp_path)
+    log, _, _ = SignLog.open(path, KEY, segment_bytes=1)
+    log.bind(b"a" * 32)
+    log.bind(b"a" * 32)
+    log.append(make_vote(1))
+    log.prune(1)
+    log.close()
+    log, records, _ = SignLog.open(path, KEY)
+    log.bind(b"a" * 32)
+    log.close()
+    assert records == [make_vote(1)]
+
+
+def test_invalid_log_of_another_chain(tmp_path: Path) -> None:
+    """Signatures of an older chain must not silence a node up to their height, nor count on this one (0.33.6)."""
+    path = _create(tmp_path)
+    log, _, _ = SignLog.open(path, KEY)
+    log.bind(b"a" * 32)
+    with pytest.raises(StorageError, match="of chain 6161") as caught:
+        log.bind(b"b" * 32)
+    log.close()
+    assert caught.value.code == "other_chain"
+    assert "--data" in caught.value.remedy
+
+
+def test_invalid_signatures_of_an_unnamed_chain(tmp_path: Path) -> None:
+    path = _create(tmp_path)
+    _write(path, [make_vote(1)])
+    log, _, _ = SignLog.open(path, KEY)
+    with pytest.raises(StorageError, match="does not name"):
+        log.bind(b"b" * 32)
+    log.close()
+
+
+def test_prune_forgets_the_oldest_only(tmp_path: Path) -> None:
+    """A later segment without records of its own must not be taken out of the middle."""
+    path = _create(tmp_path)
+    log, _, _ = SignLog.open(path, KEY, segment_bytes=1)
+    log.append(make_vote(9))
+    log.prune(1)
+    log.append(make_vote(3))
+    log.prune(1)
+    log.prune(5)
+    log.close()
+    assert _read(path) == [make_vote(9), make_vote(3)]
+
+
+def test_real_full_disk(tmp_path: Path) -> None:
+    """The kernel refuses the bytes, at every length at which the file can be full."""
+    path = _create(tmp_path)
+    _write(path, [make_vote(1)])
+    (segment,) = _get_segments(path)
+    size_bytes = segment.stat().st_size
+    for free_bytes in range(0, 120, 7):
+        log, _, _ = SignLog.open(path, KEY)
+        log.append(make_vote(2))
+        with limit_file_size(size_bytes + free_bytes), pytest.raises(StorageError, match="cannot be written") as caught:
+            log.flush()
+        log.close()
+        assert str(segment) in caught.value.message
+        assert "free space" in caught.value.remedy
+        assert _read(path) == [make_vote(1)], "what never became durable is not found"
 
 
 def test_full_disk_ends_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,7 @@ from tana.types.block import Block
 from tana.types.errors import StorageError
 from tests.node.chain import VALIDATOR, Chain
 from tests.node.cluster import ALICE, make_genesis, make_transfer
+from tests.node.full_disk import limit_file_size
 
 
 def _open(path: Path, chain: Chain) -> ChainStore:
@@ -128,6 +132,40 @@ def test_crash_before_any_statement_leaves_the_block_before(tmp_path: Path) -> N
         assert (crashed.height, crashed.get_block(2)) == (1, None)
         assert list(crashed.load_entries()) == sorted(entries_before)
         crashed.close()
+    assert _reopen_height(path, chain) == 2
+
+
+def test_killed_at_any_byte_of_any_write(tmp_path: Path) -> None:
+    """What was acknowledged is there, whole, and at most the block under way besides."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.node.kill_store", str(tmp_path)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    kills = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {kill["acknowledged"] for kill in kills} == {0, 1, 2, 3}
+    for kill in kills:
+        assert kill["same"], kill
+        assert kill["acknowledged"] <= kill["height"] <= kill["acknowledged"] + 1, kill
+
+
+def test_invalid_disk_is_full(tmp_path: Path) -> None:
+    """The kernel refuses the bytes: an error with file and remedy, nothing of the block, and later it fits again."""
+    chain = Chain()
+    path = tmp_path / "chain.db"
+    _fill(path, chain, blocks=1)
+    step = chain.grow(make_transfer(1))
+    store = _open(path, chain)
+    for size_bytes in (0, 5000, 9000):
+        with limit_file_size(size_bytes), pytest.raises(StorageError, match=r"chain\.db") as caught:
+            store.append(*step)
+        assert "space" in caught.value.remedy
+        assert (store.height, store.get_block(2)) == (1, None)
+    store.append(*step)
+    store.close()
     assert _reopen_height(path, chain) == 2
 
 

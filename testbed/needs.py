@@ -16,6 +16,7 @@ REMEDIES: Mapping[str, str] = {
 ANSWERS = "answers"
 STEPS = "steps"
 GAUGES = "gauges"
+CHAIN = "chain"
 TRANSACTIONS = "transactions"
 EXPECTATIONS = "expectations"
 RUNS = "runs"
@@ -24,6 +25,7 @@ _EVERYWHERE = ("simulation", "processes", "docker")
 FEEDS: Mapping[str, tuple[str, ...]] = {
     ANSWERS: _EVERYWHERE,
     STEPS: _EVERYWHERE,
+    CHAIN: _EVERYWHERE,
     GAUGES: _EVERYWHERE,
     TRANSACTIONS: _EVERYWHERE,
     EXPECTATIONS: _EVERYWHERE,
@@ -31,8 +33,9 @@ FEEDS: Mapping[str, tuple[str, ...]] = {
     CONTAINERS: ("docker",),
     TAILNET: ("docker",),
 }
-"""Who can feed a check with what: answers of nodes and mesh; steps and gauges of every node, from its journal; what
-clients sent and were told; what quorum arithmetic expects; two runs of one seed; what only containers can show."""
+"""Who can feed a check with what: answers of nodes and mesh; steps and gauges of every node, from its journal; the
+chain from its genesis on; what clients sent and were told; what quorum arithmetic expects; two runs of one seed; what
+only containers can show."""
 
 
 def find_backends(needs: Collection[str]) -> tuple[str, ...]:

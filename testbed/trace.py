@@ -7,8 +7,6 @@ asks for costs nothing: lists of handlers are made once, and each effect is look
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from tana.crypto.keys import Verifier, verify
 from tana.node.effects import Append, Broadcast, Commit, Effect, Flush, Halt, Report, Send, Signed
@@ -16,47 +14,35 @@ from tana.node.inputs import Input, Received
 from tana.types.messages import PREVOTE, BlockPart, Proposal, Vote
 from tana.types.transaction import SignedTransaction
 from testbed.invariants.base import HANDLERS, Invariant
-from testbed.invariants.facts import Begin, Gauges, NodeFacts, Violation, World
-from testbed.needs import EXPECTATIONS, GAUGES, RUNS, STEPS, TRANSACTIONS
+from testbed.invariants.facts import Begin, Expectation, Gauges, NodeFacts, Phase, Progress, Violation, World
+from testbed.needs import CHAIN, EXPECTATIONS, GAUGES, RUNS, STEPS, TRANSACTIONS
 from testbed.verdict import Verdict
 
 __all__ = ["Begin", "Expectation", "Gauges", "Trace", "Violation"]
 
-Phase = Literal["begin", "end"]
-Progress = Literal["must", "must_not", "may"]
 CARRIERS = (Broadcast, Send)
 SENT = (Vote, Proposal, BlockPart)
 """What `on_sent` is about."""
 
 
-@dataclass(frozen=True, slots=True)
-class Expectation:
-    """What quorum arithmetic says of a stretch of the run: `nodes` must, must not or may go on, and why.
-
-    `missing` are the nodes that cannot vote meanwhile.
-    """
-
-    phase: Phase
-    progress: Progress
-    nodes: tuple[str, ...]
-    missing: tuple[str, ...]
-    why: str
-
-
 class Trace:
     """Gives events to invariants. `violation` is the first one that any of them found. Times are in ms.
 
-    `verifier` checks signatures where it matters that they are real: the one that the nodes use.
+    `verifier` checks signatures where it matters that they are real: the one that the nodes use. In virtual time
+    (`is_virtual`) the bounds of liveness are in rounds.
 
     Events must come in an order in which nothing is received before it was sent.
     """
 
-    def __init__(self, invariants: Sequence[Invariant], verifier: Verifier = verify) -> None:
+    def __init__(
+        self, invariants: Sequence[Invariant], verifier: Verifier = verify, *, is_virtual: bool = False
+    ) -> None:
         self.invariants = tuple(invariants)
         self.violation: Violation | None = None
-        self.world = World(verifier)
-        self._missing_feeds: dict[str, str] = {
+        self.world = World(verifier, is_virtual=is_virtual)
+        self.world.missing |= {
             STEPS: "no node's steps were recorded",
+            CHAIN: "the trace does not begin at the genesis",
             GAUGES: "no node's gauges were recorded",
             TRANSACTIONS: "it is not known what was submitted",
             EXPECTATIONS: "it is not known what had to happen",
@@ -86,7 +72,7 @@ class Trace:
     def begin(self, node: str, at_ms: int, begin: Begin) -> None:
         """An incarnation of a node begins, before its first step."""
         self.world.now_ms = at_ms
-        self._missing_feeds.pop(STEPS, None)
+        self.world.missing.pop(STEPS, None)
         facts = self.world.begin(node, begin)
         if begin.is_correct:
             for handler in self._on_begin:
@@ -132,7 +118,7 @@ class Trace:
     def gauges(self, node: str, at_ms: int, gauges: Gauges) -> None:
         """What a node holds in memory at this moment."""
         self.world.now_ms = at_ms
-        self._missing_feeds.pop(GAUGES, None)
+        self.world.missing.pop(GAUGES, None)
         facts = self.world.nodes[node]
         if facts.is_correct:
             for handler in self._on_gauges:
@@ -161,7 +147,7 @@ class Trace:
     def submitted(self, at_ms: int, transaction: SignedTransaction) -> None:
         """A client sends a transaction, perhaps not for the first time."""
         self.world.now_ms = at_ms
-        self._missing_feeds.pop(TRANSACTIONS, None)
+        self.world.missing.pop(TRANSACTIONS, None)
         for handler in self._on_submitted:
             handler(transaction)
 
@@ -184,24 +170,24 @@ class Trace:
     ) -> None:
         """From now on (`begin`), or until now (`end`), `nodes` must, must not or may commit new blocks."""
         self.world.now_ms = at_ms
-        self._missing_feeds.pop(EXPECTATIONS, None)
+        self.world.missing.pop(EXPECTATIONS, None)
         expectation = Expectation(phase, progress, tuple(nodes), tuple(missing), why)
         for handler in self._on_expect:
             handler(expectation)
 
     def compare_runs(self, first: str, second: str) -> None:
         """The hashes of the traces of two runs of one seed."""
-        self._missing_feeds.pop(RUNS, None)
+        self.world.missing.pop(RUNS, None)
         for handler in self._on_runs:
             handler(first, second)
 
     def miss(self, feed: str, what: str) -> None:
         """A feed is not whole (a node's journal is missing, say): who needs it cannot tell."""
-        self._missing_feeds[feed] = what
+        self.world.missing[feed] = what
 
     def finish(self, *, is_complete: bool = True) -> list[Verdict]:
         """The verdict of each invariant, in their order."""
-        return [invariant.finish(self._missing_feeds, is_complete=is_complete) for invariant in self.invariants]
+        return [invariant.finish(self.world.missing, is_complete=is_complete) for invariant in self.invariants]
 
     # ------------------------------------------------------------------ what a step consists of
 

@@ -5,20 +5,30 @@ Everything in here is worked out from the trace again, with arithmetic of its ow
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from tana.crypto.keys import Verifier, verify
 from tana.node.effects import Commit
+from tana.types.block import RawTransaction
+from tana.types.errors import InvalidInput
 from tana.types.genesis import Genesis
 from tana.types.messages import Proposal, Vote
+from tana.types.transaction import SignedTransaction, parse_signed_text
 from tana.types.validator_set import ValidatorSet
+from testbed.invariants.model import LedgerModel
+from testbed.needs import CHAIN
 
 Slot = tuple[int, int, int]
 """`(height, round, kind)` in the order of signing; the kind is 0 for a proposal, 1 prevote, 2 precommit."""
 
 Row = tuple[bytes, int, int]
 """Key, power and priority of a validator."""
+
+Phase = Literal["begin", "end"]
+Progress = Literal["must", "must_not", "may"]
 
 HEIGHTS_REMEMBERED = 64
 """Of so many heights below the newest it is still known who signed what."""
@@ -49,6 +59,7 @@ class Gauges:
     """What a node holds in memory at a moment, in pieces and bytes."""
 
     validators: int
+    round: int
     votes: int
     proposals: int
     blocks: int
@@ -57,6 +68,20 @@ class Gauges:
     mempool_transactions: int
     mempool_bytes: int
     mempool_bytes_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What quorum arithmetic says of a stretch of the run: `nodes` must, must not or may go on, and why.
+
+    `missing` are the nodes that cannot vote meanwhile.
+    """
+
+    phase: Phase
+    progress: Progress
+    nodes: tuple[str, ...]
+    missing: tuple[str, ...]
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +97,20 @@ class Violation:
 
     def __str__(self) -> str:
         return f"invariant {self.number} {self.name}: {self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A committed transaction, and why the model finds it invalid (empty: it does not)."""
+
+    raw: RawTransaction
+    transaction: SignedTransaction | None
+    reason: str
+
+    @property
+    def name(self) -> str:
+        """The beginning of its id."""
+        return f"{hashlib.sha256(self.raw.text).hexdigest()[:8]}…"
 
 
 class SetFacts:
@@ -112,6 +151,10 @@ class SetFacts:
         following.rows, _ = turn(self.rows, self.total)
         following._turned, following._proposers = following.rows, []
         return following
+
+    def describe_rows(self) -> str:
+        """Members with power and priority, for lines that people read."""
+        return ", ".join(f"{self.describe(key)} {power} ({priority:+})" for key, power, priority in self.rows)
 
     def describe(self, key: bytes) -> str:
         """The name of a validator, or the beginning of its key."""
@@ -216,8 +259,10 @@ class Signatures:
 class World:
     """Nodes, chain and sets. The first correct node to commit a height says what the chain has there."""
 
-    def __init__(self, verifier: Verifier = verify) -> None:
+    def __init__(self, verifier: Verifier = verify, *, is_virtual: bool = False) -> None:
         self.verifier = verifier
+        self.is_virtual = is_virtual
+        """Whether time is virtual, so that bounds in rounds hold whatever the machine does besides."""
         self.now_ms = 0
         self.nodes: dict[str, NodeFacts] = {}
         self.correct: dict[bytes, str] = {}
@@ -228,7 +273,11 @@ class World:
         self.signatures = Signatures()
         self.genesis: Genesis | None = None
         self.chain_id = b""
+        self.missing: dict[str, str] = {}
+        """Feeds that are not whole, and what they lack."""
+        self.model: LedgerModel | None = None
         self._traitors: set[bytes] = set()
+        self._replayed: tuple[int, tuple[Applied, ...]] = (0, ())
 
     @property
     def height(self) -> int:
@@ -242,7 +291,11 @@ class World:
         node.key, node.incarnation, node.is_correct = begin.key, begin.incarnation, begin.is_correct
         node.is_up, node.sign_floor = True, begin.sign_floor
         node.pending.clear()
-        self.genesis = self.genesis or begin.genesis
+        if self.genesis is None and begin.genesis is not None:
+            self.genesis = begin.genesis
+            if begin.height == 0:
+                self.model = LedgerModel(begin.genesis)
+                self.missing.pop(CHAIN, None)
         self.chain_id = self.chain_id or begin.chain_id
         if not begin.is_correct:
             self._traitors.add(begin.key)
@@ -256,6 +309,23 @@ class World:
             node.enter(height, self.sets[height])
             node.tip = begin.block_hash or self.get_hash(begin.height)
         return node
+
+    def replay(self, commit: Commit) -> tuple[Applied, ...]:
+        """The transactions of the newest final block, applied to the model: each once, whoever asks first."""
+        height, applied = self._replayed
+        if height != commit.block.height and self.model is not None:
+            self.model.touched.clear()
+            applied = tuple(self._apply(raw, commit.block.height, self.model) for raw in commit.block.transactions)
+            self._replayed = (commit.block.height, applied)
+        return applied
+
+    @staticmethod
+    def _apply(raw: RawTransaction, height: int, model: LedgerModel) -> Applied:
+        try:
+            transaction = parse_signed_text(raw.text, raw.signature)
+        except InvalidInput as error:
+            return Applied(raw, None, f"it is malformed: {error.message}")
+        return Applied(raw, transaction, model.apply(transaction.transaction, height - 1))
 
     def get_hash(self, height: int) -> bytes:
         """The hash of the chain's block at a height; empty where no correct node committed it yet."""

@@ -8,6 +8,8 @@ from testbed.invariants.double_sign import DoubleSign
 from testbed.needs import STEPS
 from testbed.trace import Trace
 from testbed.verdict import Outcome
+from tests.node.machine_net import make_deposit
+from tests.testbed.traced_net import TracedNet
 from tests.testbed.tracing import Stage
 
 
@@ -60,3 +62,17 @@ def test_numbers_and_names_are_unique() -> None:
         assert issubclass(kind, Invariant)
         assert kind.__module__ == f"testbed.invariants.{kind.name}"
         assert kind.get_backends(), kind
+
+
+def test_real_machines_under_loss_and_crashes_violate_nothing() -> None:
+    net = TracedNet(make_invariants(), count=4, loss=0.2, seed=3)
+    for turn in range(1, 7):
+        net.submit(turn % 4, make_deposit(turn - 1))
+        net.run_until(net.all_at(4 * turn))
+        net.stop(turn % 4)
+        net.run_until(net.all_at(4 * turn + 2))
+        net.start(turn % 4)
+    assert net.trace.violation is None, net.trace.violation
+    proven = {verdict.check for verdict in net.trace.finish() if verdict.outcome is Outcome.PROVEN}
+    numbers = {invariant.number for invariant in net.trace.invariants if invariant.title in proven}
+    assert numbers >= {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 14}

@@ -10,9 +10,11 @@ from tana.ledger.ledger import Execution
 from tana.node.effects import Append, Broadcast, Commit, Effect, Flush, Seen, Signed
 from tana.node.inputs import Received, Started
 from tana.types.block import NO_EVIDENCE_ROOT, Block, Certificate, CommitSignature, Header, RawTransaction
+from tana.types.genesis import Genesis
 from tana.types.messages import PRECOMMIT, PREVOTE, BlockPart, Proposal, Vote
 from tana.types.validator_set import Validator, ValidatorSet
 from testbed.invariants.base import Invariant
+from testbed.invariants.facts import Phase, Progress
 from testbed.trace import Begin, Trace
 from testbed.verdict import Outcome, Verdict
 
@@ -29,9 +31,15 @@ class Stage:
     """A trace with the given invariants and nodes 0, 1, …, all correct but the `traitors`."""
 
     def __init__(
-        self, *invariants: Invariant, powers: Sequence[int] = (1, 1, 1, 1), traitors: Sequence[int] = ()
+        self,
+        *invariants: Invariant,
+        powers: Sequence[int] = (1, 1, 1, 1),
+        traitors: Sequence[int] = (),
+        genesis: Genesis | None = None,
+        is_virtual: bool = False,
     ) -> None:
-        self.trace = Trace(invariants)
+        self.trace = Trace(invariants, is_virtual=is_virtual)
+        self.genesis = genesis
         self.sets = {1: make_validators(powers)}
         self.traitors = traitors
         self.now_ms = 0
@@ -67,11 +75,17 @@ class Stage:
             sign_floor,
             node not in self.traitors,
             CHAIN_ID,
+            genesis=self.genesis,
         )
         self.trace.begin(self.name(node), self.now_ms, begin)
 
     def end(self, node: int, reason: str = "killed") -> None:
         self.trace.end(self.name(node), self.now_ms, reason)
+
+    def expect(self, phase: Phase, progress: Progress, nodes: Sequence[int], missing: Sequence[int] = ()) -> None:
+        """Quorum arithmetic says what nodes must do, from now on or until now."""
+        names, gone = [self.name(node) for node in nodes], [self.name(node) for node in missing]
+        self.trace.expect(self.now_ms, phase, progress, names, "as the test says", gone)
 
     def do(self, node: int, *effects: Effect) -> None:
         """One step of a node with these effects."""

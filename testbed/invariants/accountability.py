@@ -1,0 +1,134 @@
+"""Accountability: evidence names only the guilty, and a fork names enough of them.
+
+A fork in one round: whoever signed both certificates, at least 2·quorum − total of the power. A fork across rounds is
+judged from the whole trace: two certificates alone do not tell who forgot a lock. Amnesiacs are those who precommitted
+the first block and in a later round voted for the other, though no polka for it, of a round from the first on, had been
+there. In either case none of the named may be a correct node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tana.node.effects import Commit
+from tana.types.block import Certificate
+from tana.types.messages import PREVOTE, BlockPart, Proposal, Vote
+from testbed.invariants.base import Invariant
+from testbed.invariants.facts import HEIGHTS_REMEMBERED, NodeFacts, SetFacts
+from testbed.needs import STEPS
+
+Voters = dict[tuple[int, int, bytes | None], set[bytes]]
+"""Who voted, by kind, round and value."""
+
+
+class Accountability(Invariant):
+    number = 13
+    name = "accountability"
+    needs = frozenset({STEPS})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._votes: dict[int, Voters] = {}
+        self._named: set[bytes] = set()
+        self._evidence = 0
+        self._forks = 0
+
+    def on_signed(self, node: NodeFacts, message: Vote | Proposal) -> None:
+        if isinstance(message, Vote):
+            self._note(message)
+
+    def on_seen(self, node: NodeFacts, message: Vote | Proposal | BlockPart) -> None:
+        # What correct nodes sign is noted when they do.
+        if isinstance(message, Vote) and message.validator not in self.world.correct:
+            self._note(message)
+
+    def on_final(self, node: NodeFacts, commit: Commit) -> None:
+        for evidence in getattr(commit.block, "evidence", ()):
+            self._evidence += 1
+            self._name((evidence.validator,))
+            name = self.world.correct.get(evidence.validator)
+            if name is not None:
+                what = f"evidence of a double {evidence.kind} by {name} at height {evidence.height}"
+                self.violate(
+                    f"{node.name} at height {commit.block.height} committed {what} ≠ {name}, which is correct",
+                    node.name,
+                    height=commit.block.height,
+                    accused=name,
+                )
+
+    def on_commit(self, node: NodeFacts, commit: Commit) -> None:
+        first, _ = self.world.commits[commit.block.height]
+        if commit.block.hash != first.block.hash and node.validators is not None:
+            self._forks += 1
+            one, other = sorted((first.certificate, commit.certificate), key=lambda item: item.round)
+            self._judge_fork(one, other, node.validators)
+
+    def _judge_fork(self, one: Certificate, other: Certificate, validators: SetFacts) -> None:
+        signed_one = {item.validator for item in one.signatures}
+        if one.round == other.round:
+            guilty = signed_one & {item.validator for item in other.signatures}
+            what = f"double precommits in round {one.round}"
+        else:
+            guilty = signed_one & self._find_turncoats(one, other)
+            what = f"amnesia between rounds {one.round} and {other.round}"
+        self._name(guilty)
+        power = sum(validators.powers.get(key, 0) for key in guilty)
+        bound = 2 * validators.quorum - validators.total
+        names = ", ".join(sorted(validators.describe(key) for key in guilty)) or "nobody"
+        innocent = sorted(self.world.correct[key] for key in guilty if key in self.world.correct)
+        if innocent:
+            self.violate(
+                f"the fork at height {one.height} names {', '.join(innocent)} for {what} ≠ correct", height=one.height
+            )
+        elif power < bound:
+            self.violate(
+                f"the fork at height {one.height} names {names} for {what}, power {power} ≠ at least {bound}",
+                height=one.height,
+            )
+
+    def _find_turncoats(self, one: Certificate, other: Certificate) -> set[bytes]:
+        """Who voted for the second block, above the first one's round, where nothing had unlocked it yet.
+
+        That is the first round above in which anybody did so with a polka's worth of prevotes, or else any vote.
+        """
+        votes = self._votes.get(one.height, {})
+        for round in range(one.round + 1, other.round + 1):
+            voters = votes.get((PREVOTE, round, other.block_hash), set())
+            if voters and self._is_quorum(one.height, voters):
+                return voters
+        turncoats = {item.validator for item in other.signatures}
+        for (_, round, value), voters in votes.items():
+            if value == other.block_hash and one.round < round <= other.round:
+                turncoats |= voters
+        return turncoats
+
+    def _is_quorum(self, height: int, voters: Iterable[bytes]) -> bool:
+        validators = self.world.sets[height]
+        return sum(validators.powers.get(key, 0) for key in voters) >= validators.quorum
+
+    def _note(self, vote: Vote) -> None:
+        height = vote.height
+        votes = self._votes.get(height)
+        if votes is None:
+            votes = self._votes[height] = {}
+            self._votes.pop(height - HEIGHTS_REMEMBERED, None)
+        slot = (vote.kind, vote.round, vote.block_hash)
+        voters = votes.get(slot)
+        if voters is None:
+            votes[slot] = {vote.validator}
+        else:
+            voters.add(vote.validator)
+
+    def _name(self, guilty: Iterable[bytes]) -> None:
+        self._named.update(guilty)
+
+    def find_missing(self) -> str:
+        return "" if self._evidence or self._forks else "nobody was accused: no evidence was committed, and no fork"
+
+    def summarize(self) -> str:
+        latest = self.world.sets[max(self.world.sets)]
+        first = self.world.sets[min(self.world.sets)]
+        names = sorted({first.names.get(key) or latest.describe(key) for key in self._named})
+        return (
+            f"{self._evidence} pieces of evidence and {self._forks} forks name {', '.join(names)}, all of them guilty"
+        )

@@ -1,0 +1,50 @@
+"""No quorum: while too much power is missing, no survivor commits above what the missing had precommitted.
+
+Their last precommits may be on their way, and catching up with what somebody committed is no progress. So the highest
+height allowed is that of the chain, or of a precommit by anybody, when the stretch begins.
+"""
+
+from __future__ import annotations
+
+from tana.node.effects import Commit
+from testbed.invariants.base import Invariant
+from testbed.invariants.facts import Expectation, NodeFacts
+from testbed.needs import EXPECTATIONS, STEPS
+
+
+class NoQuorum(Invariant):
+    number = 18
+    name = "no_quorum"
+    needs = frozenset({STEPS, EXPECTATIONS})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._expectation: Expectation | None = None
+        self._allowed = 0
+        self._stretches = 0
+
+    def on_expect(self, expectation: Expectation) -> None:
+        self._expectation = None
+        if expectation.phase == "begin" and expectation.progress == "must_not":
+            nodes = self.world.nodes.values()
+            concerned = [node for node in nodes if node.name in expectation.missing] or list(nodes)
+            self._expectation = expectation
+            self._allowed = max([self.world.height, *(node.precommit_height for node in concerned)])
+            self._stretches += 1
+
+    def on_commit(self, node: NodeFacts, commit: Commit) -> None:
+        expectation = self._expectation
+        if expectation is not None and commit.block.height > self._allowed and node.name in expectation.nodes:
+            missing = ", ".join(expectation.missing) or "some"
+            self.violate(
+                f"{node.name} committed height {commit.block.height} without {missing} ≠ height {self._allowed},"
+                f" the last one that those precommitted ({expectation.why})",
+                node.name,
+                height=commit.block.height,
+            )
+
+    def find_missing(self) -> str:
+        return "" if self._stretches else "a quorum was there all the time"
+
+    def summarize(self) -> str:
+        return f"{self._stretches} stretches without a quorum, and no new height in them"

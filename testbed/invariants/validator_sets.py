@@ -1,0 +1,83 @@
+"""Validator sets: every correct node decides a height with the set, powers and turns that the chain itself gives it."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from tana.node.effects import Commit
+from testbed.invariants.base import Invariant
+from testbed.invariants.facts import Begin, NodeFacts, SetFacts
+from testbed.needs import STEPS
+
+VALIDATORS_ROW = b"validators"
+
+
+class ValidatorSets(Invariant):
+    number = 14
+    name = "validator_sets"
+    needs = frozenset({STEPS})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._compared = 0
+        self._hash: tuple[dict[bytes, int], bytes] = ({}, b"")
+
+    def on_begin(self, node: NodeFacts, begin: Begin) -> None:
+        known = self.world.sets[begin.height + 1]
+        own = SetFacts.read(begin.validators)
+        self._compared += 1
+        if own.rows != known.rows or own.names != known.names:
+            self._violate(node, begin.height + 1, "begins with", own.describe_rows(), known.describe_rows())
+
+    def on_commit(self, node: NodeFacts, commit: Commit) -> None:
+        header = commit.block.header
+        self._compared += 1
+        for height, claimed in (
+            (header.height, header.validators_hash),
+            (header.height + 1, header.next_validators_hash),
+        ):
+            known = self.world.sets.get(height)
+            if known is not None and claimed != self._compute_hash(known):
+                self._violate(
+                    node, height, "commits a block that says set", f"{claimed.hex()[:8]}…", known.describe_rows()
+                )
+
+    def on_final(self, node: NodeFacts, commit: Commit) -> None:
+        known = self.world.sets.get(commit.block.height + 1)
+        row = next((value for key, value in commit.execution.changes if key == VALIDATORS_ROW), None)
+        if known is None or row is None:
+            return
+        rows = tuple((key, power, priority) for key, power, _, priority in _rows_decoder.decode(row))
+        if rows != known.rows:
+            claimed = SetFacts(rows, known.names)
+            self._violate(node, commit.block.height + 1, "computes", claimed.describe_rows(), known.describe_rows())
+
+    def _compute_hash(self, validators: SetFacts) -> bytes:
+        """What a header must say of a set; remembered while nobody joins, leaves or changes."""
+        powers, known = self._hash
+        if powers is not validators.powers:
+            rows = [(key, power, validators.names[key]) for key, power, _ in validators.rows]
+            known = hashlib.sha256(b"tana/validators/1" + msgspec.msgpack.encode(rows)).digest()
+            self._hash = (validators.powers, known)
+        return known
+
+    def _violate(self, node: NodeFacts, height: int, verb: str, ours: str, theirs: str) -> None:
+        self.violate(
+            f"{node.name} for height {height} {verb} {ours} ≠ {theirs}, which the chain gives", node.name, height=height
+        )
+
+    def find_missing(self) -> str:
+        return "" if self.world.commits else "no correct node committed a block"
+
+    def summarize(self) -> str:
+        changes = sum(1 for height, known in self.world.sets.items() if self._is_changed(height, known))
+        return f"{self._compared} sets compared, {changes} changes of the set"
+
+    def _is_changed(self, height: int, known: SetFacts) -> bool:
+        before = self.world.sets.get(height - 1)
+        return before is not None and before.powers != known.powers
+
+
+_rows_decoder = msgspec.msgpack.Decoder(list[tuple[bytes, int, str, int]])

@@ -56,6 +56,12 @@ class Containers(Protocol):
     def act(self, member: str, place: Place, verb: Verb) -> None:
         """Kill, stop, start, restart, pause or unpause one container."""
 
+    def excuse(self, member: str, place: Place) -> None:
+        """From now on this container may end and start by itself: a fault makes it. Else that ends the run."""
+
+    def watch(self, member: str, place: Place) -> None:
+        """From now on the end of this container is nobody's wish again."""
+
     def is_up(self, member: str, place: Place) -> bool:
         """Whether the container runs (a paused one does not)."""
 

@@ -266,11 +266,13 @@ class DockerBackend:
 
     def _check_helpers(self) -> None:
         """Raises `Unavailable` where an anchor, a sidecar or the control server has ended and nobody wished it."""
-        if self._own.touched or self._watchdog is None:
+        if self._watchdog is None:
             return
         for name in self._own.list_names():
             is_helper = name == CONTROL or name.endswith(("-anchor", "-tailscale"))
-            if is_helper and self._own.get_state(name) in ("exited", "dead", "restarting"):
+            if not is_helper or self._own.is_excused(name):
+                continue
+            if self._own.get_state(name) in ("exited", "dead", "restarting"):
                 raise Unavailable(
                     f"{name}: {self._describe_end(name)}",
                     remedy=f"see logs/{name}.log and docs/docker.md",

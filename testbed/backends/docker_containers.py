@@ -35,8 +35,8 @@ class DockerContainers:
     ) -> None:
         self.network = network
         self.project = project
-        self.touched: set[str] = set()
-        """Containers that somebody has acted on: what happens to the others was nobody's wish."""
+        self._excused: set[str] = set()
+        """Containers that somebody has ended, or whose end a fault may cause."""
         self._client = client
         self._tools_image = tools_image
         self._on_start = on_start
@@ -50,8 +50,16 @@ class DockerContainers:
 
     def act(self, member: str, place: Place, verb: Verb) -> None:
         name = get_service_name(member, place)
-        self.touched.add(name)
+        self._excused.add(name)
         self.do(name, verb)
+        if verb in ("start", "restart", "unpause"):
+            self._excused.discard(name)
+
+    def excuse(self, member: str, place: Place) -> None:
+        self._excused.add(get_service_name(member, place))
+
+    def watch(self, member: str, place: Place) -> None:
+        self._excused.discard(get_service_name(member, place))
 
     def is_up(self, member: str, place: Place) -> bool:
         return self.get_state(get_service_name(member, place)) == "running"
@@ -84,7 +92,6 @@ class DockerContainers:
 
     def disconnect(self, member: str) -> None:
         anchor = get_anchor(member)
-        self.touched.add(anchor)
         with explained(f"{member} cannot be taken off the network"):
             self._client.api.disconnect_container_from_network(self.get_id(anchor), self._underlay)
 
@@ -100,6 +107,10 @@ class DockerContainers:
         return str((networks.get(self._underlay) or {}).get("IPAddress") or "")
 
     # ------------------------------------------------------------------ by name
+
+    def is_excused(self, name: str) -> bool:
+        """Whether somebody wished, or a fault may cause, that the container ends."""
+        return name in self._excused
 
     def list_names(self) -> list[str]:
         """The containers that Compose has made."""

@@ -30,6 +30,7 @@ class KeyExpired(Fault):
         self._identity = get_identity(containers, self.node)
         self._guard = make_guard(containers, self.node, find_subnet(containers, self.node))
         self._guard.insert()
+        containers.excuse(self.node, "sidecar")
         self._expire()
 
     def verify(self) -> str:
@@ -53,6 +54,7 @@ class KeyExpired(Fault):
             f"{self.node} to be on the tailnet again",
             lambda: f"{self.node} does not come back to the tailnet: {describe_state(containers, self.node)}",
         )
+        containers.watch(self.node, "sidecar")
         self._guard.remove()
 
     def describe_effect(self) -> str:

@@ -9,6 +9,9 @@ from tana.types.errors import TanaError
 from testbed.backends.base import Containers
 from testbed.faults.base import NotApplied
 
+HEALTH_URL = "http://127.0.0.1:9002/healthz"
+"""TS_LOCAL_ADDR_PORT of the Compose files."""
+
 
 def read_status(containers: Containers, member: str) -> TailnetStatus | None:
     """What a member's sidecar says of itself and its peers; None where it gives no answer."""
@@ -28,15 +31,24 @@ def get_identity(containers: Containers, member: str) -> TailnetNode:
     return status.self_node
 
 
+def is_steady(containers: Containers, member: str) -> bool:
+    """Whether the supervisor in a member's sidecar says that it is on the tailnet. It says so only between having seen
+    that, which ends the minute that it gives its daemon for it, and seeing that it is no longer so, which ends it."""
+    try:
+        return containers.run(member, "sidecar", ["wget", "-q", "-O", "/dev/null", HEALTH_URL])[0] == 0
+    except TanaError:
+        return False
+
+
 def is_same_again(containers: Containers, member: str, before: TailnetNode) -> bool:
-    """Whether a member is on the tailnet, as the node it was. Raises `NotApplied` where it is another."""
+    """Whether a member is on the tailnet to stay, as the node it was. Raises `NotApplied` where it is another."""
     status = read_status(containers, member)
     node = status.self_node if status is not None and status.state == RUNNING else None
     if node is None or not node.ip:
         return False
     if (node.id, node.ip) != (before.id, before.ip):
         raise NotApplied(f"{member} was node {before.id} with {before.ip} and came back as {node.id} with {node.ip}")
-    return True
+    return is_steady(containers, member)
 
 
 def describe_state(containers: Containers, member: str) -> str:

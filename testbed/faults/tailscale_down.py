@@ -6,7 +6,7 @@ from tana.node.tailscale import TailnetNode
 from tana.types.errors import TanaError
 from testbed.faults.base import Fault, NotApplied
 from testbed.faults.firewall import Firewall, find_subnet, make_guard
-from testbed.faults.sidecars import describe_state, get_identity, is_same_again, read_status
+from testbed.faults.sidecars import describe_state, get_identity, is_same_again, is_steady, read_status
 from testbed.needs import CONTAINERS, TAILNET
 
 STOPPED = "Stopped"
@@ -14,7 +14,7 @@ STOPPED = "Stopped"
 
 class TailscaleDown(Fault):
     """Seen with tailscale 1.102.3: the image's own supervisor ends when its daemon is told to go down, so that the
-    sidecar starts again, remembers that it is down, and stays so."""
+    sidecar starts again, remembers that it is down, and stays so; every minute it starts once more."""
 
     kind = "tailscale_down"
     removes_power = True
@@ -29,6 +29,7 @@ class TailscaleDown(Fault):
         self._identity = get_identity(containers, self.node)
         self._guard = make_guard(containers, self.node, find_subnet(containers, self.node))
         self._guard.insert()
+        containers.excuse(self.node, "sidecar")
         self._tell("down")
 
     def verify(self) -> str:
@@ -36,7 +37,8 @@ class TailscaleDown(Fault):
 
         def is_down() -> bool:
             status = read_status(containers, self.node)
-            return status is not None and status.state == STOPPED
+            # Told up again before its supervisor has noticed, the sidecar would end in the middle of that.
+            return status is not None and status.state == STOPPED and not is_steady(containers, self.node)
 
         self.require(is_down, f"{self.node} to be down", f"{self.node} is on the tailnet after `tailscale down`")
         return describe_state(containers, self.node)
@@ -47,7 +49,7 @@ class TailscaleDown(Fault):
         def is_up() -> bool:
             if is_same_again(containers, self.node, self._identity):
                 return True
-            # Once may not be enough: a sidecar that is down starts again every minute.
+            # Once may not be enough: the sidecar may be starting again just now.
             self._tell("up")
             return False
 
@@ -56,6 +58,7 @@ class TailscaleDown(Fault):
             f"{self.node} to be on the tailnet again",
             lambda: f"{self.node} does not come back to the tailnet: {describe_state(containers, self.node)}",
         )
+        containers.watch(self.node, "sidecar")
         self._guard.remove()
 
     def describe_effect(self) -> str:

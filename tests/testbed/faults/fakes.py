@@ -8,6 +8,7 @@ from typing import Any
 
 from tana.types.errors import Unavailable
 from testbed.backends.base import CONTROL, MESH, Answer, Place, Verb
+from testbed.faults.sidecars import HEALTH_URL
 
 NODE = "validator-1"
 NODES = (NODE, "validator-2", "validator-3")
@@ -27,6 +28,10 @@ class FakeContainers:
         self.down: set[tuple[str, str]] = set()
         self.disconnected: set[str] = set()
         self.expired: set[str] = set()
+        self.told_down: set[str] = set()
+        self.unsteady: set[str] = set()
+        """Members whose sidecar's supervisor has not seen yet what its daemon has become."""
+        self.excused: set[tuple[str, str]] = set()
         self.chains: dict[str, dict[str, list[str]]] = {member: {} for member in MEMBERS}
         self.received_bytes = 0
         self.scripts: list[tuple[str, str]] = []
@@ -41,6 +46,12 @@ class FakeContainers:
         elif verb == "start":
             self.down.discard((member, place))
 
+    def excuse(self, member: str, place: Place) -> None:
+        self.excused.add((member, place))
+
+    def watch(self, member: str, place: Place) -> None:
+        self.excused.discard((member, place))
+
     def is_up(self, member: str, place: Place) -> bool:
         return (member, place) not in self.down
 
@@ -49,6 +60,13 @@ class FakeContainers:
             raise Unavailable(f"{member}'s {place} does not run")
         if list(arguments) == ["tailscale", "status", "--json"]:
             return 0, json.dumps(self._describe_tailnet(member))
+        if list(arguments) == ["wget", "-q", "-O", "/dev/null", HEALTH_URL]:
+            return int(self.is_on_tailnet(member) == (member in self.unsteady)), ""
+        if arguments[0] == "tailscale" and arguments[1] in ("down", "up"):
+            assert (member, place) in self.excused, "its sidecar ends when it is told down"
+            if self.obeys:
+                (self.told_down.add if arguments[1] == "down" else self.told_down.discard)(member)
+            return 0, ""
         assert list(arguments[:4]) == ["headscale", "nodes", "expire", "--identifier"], arguments
         assert member == CONTROL
         if self.obeys:
@@ -85,7 +103,7 @@ class FakeContainers:
     # ------------------------------------------------------------------ inside
 
     def is_on_tailnet(self, member: str) -> bool:
-        return self.is_up(member, "sidecar") and member not in self.expired
+        return self.is_up(member, "sidecar") and member not in self.expired | self.told_down
 
     def is_cut_off(self, member: str) -> bool:
         return "tana-partition" in self.chains[member] and self.drops_packets
@@ -93,6 +111,8 @@ class FakeContainers:
     def _describe_tailnet(self, member: str) -> dict[str, Any]:
         if member in self.expired:
             return {"BackendState": "NoState", "TUN": True, "Self": {"ID": ""}, "Health": ["the key has expired"]}
+        if member in self.told_down:
+            return {"BackendState": "Stopped", "TUN": True, "Self": self._describe_node(member, is_online=False)}
         is_blocked = any("tana-direct" in chains for chains in self.chains.values()) and self.drops_packets
         if not is_blocked or self.has_relay_traffic:
             self.received_bytes += 100
@@ -199,7 +219,8 @@ class FakeCluster:
         return self.row
 
     def wait_until(self, condition: Callable[[], bool], what: str, timeout_ms: int) -> bool:
-        return condition()
+        # Twice: what does not hold yet may be asked for on the way.
+        return condition() or condition()
 
     def disobey(self) -> None:
         self.obeys = self.containers.obeys = False

@@ -12,7 +12,7 @@ from testbed.faults.restart import Restart
 from testbed.faults.stop import Stop
 from tests.testbed.faults.fakes import NODE, FakeCluster
 
-KINDS = sorted(set(FAULTS) - {"tailscale_down", "policy_denied"})
+KINDS = sorted(set(FAULTS) - {"policy_denied"})
 """Those that the fake can play; the others have tests of their own."""
 
 
@@ -32,7 +32,8 @@ def test_apply_verify_undo(cluster: FakeCluster, kind: str) -> None:
     assert cluster.get_health(NODE) is not None
     assert cluster.row == {"status": "active", "last_heartbeat": 1}
     containers = cluster.containers
-    assert not any((containers.down, containers.disconnected, containers.expired))
+    assert not any((containers.down, containers.disconnected, containers.expired, containers.told_down))
+    assert not containers.excused, "what ends from now on is nobody's wish"
     assert not any(containers.chains.values()), "no rule is left behind"
 
 

@@ -1,4 +1,4 @@
-"""sidecar_stopped, sidecar_restarted and key_expired: off the tailnet, and back on it as the node that it was."""
+"""sidecar_stopped, sidecar_restarted, key_expired and tailscale_down: off the tailnet, and back on it as the same node."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from testbed.faults.key_expired import KeyExpired
 from testbed.faults.sidecar_restarted import SidecarRestarted
 from testbed.faults.sidecar_stopped import SidecarStopped
 from testbed.faults.sidecars import describe_state
+from testbed.faults.tailscale_down import TailscaleDown
 from tests.testbed.faults.fakes import NODE, FakeCluster
 
 
@@ -44,14 +45,40 @@ def test_expired_key_is_told_by_the_sidecar(cluster: FakeCluster) -> None:
     assert fault.verify() == "validator-1's sidecar says NoState: the key has expired"
 
 
-@pytest.mark.parametrize("kind", [SidecarStopped, SidecarRestarted, KeyExpired])
+def test_told_down_its_sidecar_may_end_until_it_is_up_again(cluster: FakeCluster) -> None:
+    fault = TailscaleDown(cluster, NODE, 1)
+    fault.apply()
+    assert fault.verify() == "validator-1's sidecar says Stopped"
+    assert cluster.containers.excused == {(NODE, "sidecar")}
+    assert fault.describe_effect() == "a chain at height 7 lost a voter's tailnet"
+
+
+def test_down_only_once_its_supervisor_has_seen_it(cluster: FakeCluster) -> None:
+    fault = TailscaleDown(cluster, NODE, 1)
+    fault.apply()
+    cluster.containers.unsteady.add(NODE)
+    with pytest.raises(NotApplied, match="validator-1 is on the tailnet after `tailscale down`"):
+        fault.verify()
+
+
+@pytest.mark.parametrize("kind", [SidecarStopped, KeyExpired, TailscaleDown])
+def test_back_only_once_its_supervisor_has_seen_it(cluster: FakeCluster, kind: type[Fault]) -> None:
+    fault = kind(cluster, NODE, 1)
+    fault.apply()
+    fault.verify()
+    cluster.containers.unsteady.add(NODE)
+    with pytest.raises(NotApplied, match="validator-1 does not come back to the tailnet"):
+        fault.undo()
+
+
+@pytest.mark.parametrize("kind", [SidecarStopped, SidecarRestarted, KeyExpired, TailscaleDown])
 def test_invalid_not_on_the_tailnet(cluster: FakeCluster, kind: type[Fault]) -> None:
     cluster.containers.down.add((NODE, "sidecar"))
     with pytest.raises(NotApplied, match="validator-1 was not on the tailnet"):
         kind(cluster, NODE, 1).apply()
 
 
-@pytest.mark.parametrize("kind", [SidecarStopped, KeyExpired])
+@pytest.mark.parametrize("kind", [SidecarStopped, KeyExpired, TailscaleDown])
 def test_invalid_another_node_comes_back(cluster: FakeCluster, kind: type[Fault]) -> None:
     fault = kind(cluster, NODE, 1)
     fault.apply()

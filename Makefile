@@ -23,7 +23,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-docker testbed lint format bench bench-up lock compose up down base-image tailnet-images clean distclean FORCE
+.PHONY: help setup test test-docker testbed lint format bench bench-up bench-net lock compose up down base-image tailnet-images clean distclean FORCE
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
@@ -71,6 +71,9 @@ bench: $(STAMP) ## Measure committed transactions per second, latency and the ti
 
 bench-up: $(STAMP) ## Measure start to first block, idle memory and the simulated default scenario
 	$(BIN)/python -m benchmarks.up $(BENCH_ARGS)
+
+bench-net: $(STAMP) ## Measure start to first block and submit to final in containers, bridge and tailnet side by side
+	$(BIN)/python -m benchmarks.net $(BENCH_ARGS)
 
 lock: ## Resolve requirements.lock anew from pyproject.toml (needs uv)
 	@command -v uv >/dev/null || { echo "error: uv is not installed: pipx install uv" >&2; exit 1; }

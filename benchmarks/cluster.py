@@ -1,4 +1,4 @@
-"""A cluster of plain processes for a benchmark: brought up by the testbed's own steps, then left to the caller."""
+"""A cluster for a benchmark: brought up by the testbed's own steps, then left to the caller."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, cast
 
-from testbed.backends.processes import ProcessesBackend
+from testbed.backends.base import Backend, Request
 from testbed.cluster import Cluster
 from testbed.history import History
 from testbed.runner.run import SIMPLE_STEPS, interruptible
@@ -21,13 +22,24 @@ from testbed.screen import SilentScreen
 FOLDER = Path(__file__).parent
 
 
+class BenchBackend(Backend, Protocol):
+    """A backend whose nodes are processes of this machine and listen where this machine reaches them."""
+
+    def get_url(self, request: Request) -> str: ...
+
+    def get_pid(self, node: str) -> int: ...
+
+
 @dataclass
 class BenchCluster:
     """A running cluster and how long it took to come up, in ms."""
 
     cluster: Cluster
-    backend: ProcessesBackend
+    backend: BenchBackend
     up_ms: float
+
+    def get_ledger_url(self, node: str) -> str:
+        return self.backend.get_url(Request(node, "ledger", "GET", ""))
 
     def read_height(self, node: str) -> int:
         """The last final height that a validator answers."""
@@ -58,15 +70,15 @@ class BenchCluster:
 
 
 @contextmanager
-def running_cluster(scenario_file: str) -> Iterator[BenchCluster]:
-    """Bring the scenario's cluster up, hand it out, and end it."""
+def running_cluster(scenario_file: str, backend_name: str = "processes", network: str = "") -> Iterator[BenchCluster]:
+    """Bring the scenario's cluster up, hand it out, and end it. Raises `TanaError` where it cannot be."""
     scenario = load_scenario(FOLDER / scenario_file)
     with tempfile.TemporaryDirectory(prefix="tana-bench-") as name, interruptible():
         folder = Path(name)
         (folder / "logs").mkdir()
         clock = time.perf_counter()
-        plan, backend = setup(scenario, "processes", 1, folder)
-        assert isinstance(backend, ProcessesBackend)
+        plan, made = setup(scenario, backend_name, 1, folder, network)
+        backend = cast("BenchBackend", made)
         try:
             cluster = Cluster(plan, backend, [], History(folder / "history.jsonl"), SilentScreen())
             for step in scenario.steps:

@@ -89,7 +89,7 @@ class Source:
 
     def __init__(self, bench: BenchCluster) -> None:
         plan = bench.cluster.plan
-        self.urls = [f"http://127.0.0.1:{node.ports.ledger}/transactions" for node in plan.nodes]
+        self.urls = [f"{bench.get_ledger_url(node)}/transactions" for node in plan.node_ids]
         health = bench.cluster.ask(plan.node_ids[0], "status", "GET", "/health").body
         self._chain_id: str = health["chainId"]
         self._sovereign = plan.sovereign

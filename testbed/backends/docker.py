@@ -120,7 +120,7 @@ class DockerBackend:
         """What a node says that it waits for before it listens."""
         self._urls: dict[str, dict[int, str]] = {}
         self._pool = ThreadPoolExecutor(max(8, len(plan.nodes)), thread_name_prefix="start")
-        self._asker = Asker(self._get_url)
+        self._asker = Asker(self.get_url)
 
     # ------------------------------------------------------------------ starting and ending
 
@@ -230,6 +230,30 @@ class DockerBackend:
     def collect_logs(self, folder: Path) -> None:
         """The logs are there already: they went before the containers."""
 
+    def get_url(self, request: Request) -> str:
+        """Where the host reaches the listener that a request goes to; empty where the engine publishes none."""
+        anchor = f"{request.target}-anchor"
+        port = {"mesh": MESH_PORT, "ledger": PORTS.ledger, "status": PORTS.status}.get(request.port, 0)
+        if port not in self._urls.get(anchor, {}):
+            try:
+                ports = self._own.inspect(anchor)["NetworkSettings"]["Ports"] or {}
+            except TanaError:
+                return ""
+            self._urls[anchor] = {
+                int(key.partition("/")[0]): f"http://{HOST}:{bound[0]['HostPort']}"
+                for key, bound in ports.items()
+                if bound
+            }
+        return self._urls[anchor].get(port, "")
+
+    def get_pid(self, node: str) -> int:
+        """The process of a node that runs, as its engine's machine counts."""
+        with explained(f"the processes of {node} cannot be listed"):
+            found = self._client.api.top(self._own.get_id(node))
+        init = str(self._own.inspect(node)["State"]["Pid"])
+        pid, parent = found["Titles"].index("PID"), found["Titles"].index("PPID")
+        return next(int(row[pid]) for row in found["Processes"] if row[parent] == init)
+
     # ------------------------------------------------------------------ inside
 
     def _put_keys(self, node: NodePlan) -> None:
@@ -301,21 +325,6 @@ class DockerBackend:
                 path = self._logs.get_path(name)
                 self._followers[name] = LogFollower(self._client, self._own.get_id(name), path)
             self._followers[name].follow()
-
-    def _get_url(self, request: Request) -> str:
-        anchor = f"{request.target}-anchor"
-        port = {"mesh": MESH_PORT, "ledger": PORTS.ledger, "status": PORTS.status}.get(request.port, 0)
-        if port not in self._urls.get(anchor, {}):
-            try:
-                ports = self._own.inspect(anchor)["NetworkSettings"]["Ports"] or {}
-            except TanaError:
-                return ""
-            self._urls[anchor] = {
-                int(key.partition("/")[0]): f"http://{HOST}:{bound[0]['HostPort']}"
-                for key, bound in ports.items()
-                if bound
-            }
-        return self._urls[anchor].get(port, "")
 
     def _rescue(self) -> None:
         """What a run leaves behind of its containers: every log, and the data of the nodes."""

@@ -45,7 +45,7 @@ class ProcessesBackend:
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._exits: dict[str, str] = {}
         self._logs = LogFolder(self._logs_folder)
-        self._asker = Asker(self._get_url)
+        self._asker = Asker(self.get_url)
 
     # ------------------------------------------------------------------ starting and ending
 
@@ -84,6 +84,10 @@ class ProcessesBackend:
     def is_running(self, node: str) -> bool:
         child = self._children.get(node)
         return child is not None and child.poll() is None
+
+    def get_url(self, request: Request) -> str:
+        """Where the listener that a request goes to is."""
+        return f"http://{HOST}:{self._get_port(request)}"
 
     def get_pid(self, node: str) -> int:
         """The process id of a running node."""
@@ -180,9 +184,6 @@ class ProcessesBackend:
         if child.poll() is None:
             child.send_signal(number)
             _wait(child, STOP_TIMEOUT_S)
-
-    def _get_url(self, request: Request) -> str:
-        return f"http://{HOST}:{self._get_port(request)}"
 
     def _get_port(self, request: Request) -> int:
         if request.target == MESH:

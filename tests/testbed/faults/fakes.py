@@ -34,6 +34,8 @@ class FakeContainers:
         self.excused: set[tuple[str, str]] = set()
         self.chains: dict[str, dict[str, list[str]]] = {member: {} for member in MEMBERS}
         self.received_bytes = 0
+        self.packets = 7
+        """What every rule of a packet filter has met."""
         self.scripts: list[tuple[str, str]] = []
 
     # ------------------------------------------------------------------ Containers
@@ -123,6 +125,7 @@ class FakeContainers:
                     **self._describe_node(peer, is_online=self.is_on_tailnet(peer)),
                     "CurAddr": "" if is_blocked else f"192.168.16.{MEMBERS.index(peer) + 2}:41641",
                     "RxBytes": self.received_bytes,
+                    "TxBytes": self.received_bytes,
                 }
         own = self._describe_node(member, is_online=self.is_up(CONTROL, "service"))
         return {"BackendState": "Running", "TUN": True, "Self": own, "Peer": peers, "Health": []}
@@ -165,7 +168,7 @@ class FakeContainers:
         return ""
 
     def _list_chain(self, name: str, rules: list[str]) -> str:
-        packets = 7 if self.drops_packets else 0
+        packets = self.packets if self.drops_packets else 0
         lines = [f"Chain {name} (2 references)", "    pkts      bytes target     prot opt in     out     source"]
         lines += [f"{packets:8} {100 * packets:8} {rule.split()[-1]:10} 0 -- * * 0.0.0.0/0 0.0.0.0/0" for rule in rules]
         return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""sidecar_stopped, sidecar_restarted, key_expired and tailscale_down: off the tailnet, and back on it as the same node."""
+"""sidecar_stopped, sidecar_restarted, key_expired, tailscale_down: off the tailnet, and back on it as the same node."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ _REMEDIES = (
     ),
     (r"operation not permitted|capabilit", "", "the engine must allow NET_ADMIN and NET_RAW, or use NETWORK=bridge"),
     (
-        r"cannot connect to the docker daemon|is the docker daemon running",
+        r"cannot connect to the docker daemon|is the docker daemon running|connection aborted|remote end closed",
         "the Docker engine stopped answering",
         "start it again",
     ),

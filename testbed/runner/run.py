@@ -124,7 +124,13 @@ def run(options: Options) -> Result:
     outcome = judge(verdicts)
     with uninterruptible():
         has_failed = outcome is not Outcome.PROVEN and not is_interrupted
-        cleanup(cluster, folder, keep_data=options.keep_data or has_failed)
+        try:
+            cleanup(cluster, folder, keep_data=options.keep_data or has_failed)
+        except TanaError as error:
+            # What was found stands. What could not be ended is told beside it.
+            index = len(verdicts) if has_failed else 0
+            verdicts.insert(index, Verdict("cleanup", Outcome.COULD_NOT_TELL, str(error)))
+            outcome = judge(verdicts)
         facts = {
             "scenario": scenario.name,
             "description": scenario.description,

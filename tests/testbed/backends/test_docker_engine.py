@@ -100,6 +100,7 @@ def test_invalid_network_of_a_backend_without() -> None:
         ),
         ("could not find an available, non-overlapping IPv4 address pool", "no subnet left for another network"),
         ("Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?", "stopped answering"),
+        ("('Connection aborted.', ConnectionRefusedError(111, 'Connection refused'))", "stopped answering (start it"),
         ("failed to resolve reference docker.io/a/b: dial tcp: i/o timeout", "TAILSCALE_IMAGE, HEADSCALE_IMAGE"),
         ("step 1\nfailed: exit 3\n\n", "it failed: failed: exit 3 (see"),
         ("", "it failed: it said nothing"),

@@ -175,7 +175,8 @@ _REMEDIES = (
         "start it again",
     ),
     (
-        r"pull access denied|manifest (unknown|for)|failed to resolve|no such host|registry|i/o timeout|TLS handshake",
+        r"pull access denied|manifest (unknown|for)|failed to (resolve|do request)|no such host|registry|i/o timeout"
+        r"|TLS handshake",
         "",
         "check the network, or name images that are here: TAILSCALE_IMAGE, HEADSCALE_IMAGE, BASE_IMAGE",
     ),

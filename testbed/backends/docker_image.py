@@ -93,7 +93,8 @@ def _build(compose: Compose, model: Mapping[str, Any], names: list[str], file: P
     if code != 0:
         for line in output.splitlines()[-_LAST_LINES:]:
             say(f"  {line}")
-        error = explain("the image cannot be built", output)
+        base = services[names[0]]["build"]["args"]["BASE_IMAGE"]
+        error = explain(f"the image cannot be built on {base}", output)
         error.code = NO_IMAGE
         raise error
 

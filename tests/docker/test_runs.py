@@ -125,8 +125,8 @@ def test_invalid_base_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     process = start_testbed(write_small(tmp_path), tmp_path / "runs", "--network", "bridge")
     output, _ = process.communicate()
     assert process.returncode == 2, output
-    assert "the image cannot be built: " in output
-    assert "127.0.0.1:9/none:1" in output
+    assert "could not tell: the image cannot be built on 127.0.0.1:9/none:1: failed to solve" in output
+    assert "check the network, or name images that are here" in output
 
 
 def test_invalid_engine_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

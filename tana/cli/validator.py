@@ -1,4 +1,4 @@
-"""`tana validator`: run one validator in this process."""
+"""`tana validator`: run one validator in this process, and bring one back that lost its sign-state."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 
-from tana.cli.options import make_group, show_example
+from tana.cli.options import AsJson, make_group, show_example
 from tana.cli.sovereign import find_sovereign
 
-app = make_group("Run a validator.", "tana validator run --node-id validator-1")
+app = make_group(
+    "Run a validator, and bring it back where it lost its sign-state.", "tana validator run --node-id validator-1"
+)
 
 # Settings are read in tana.node.settings: a flag first, then the environment variable in brackets, then the default.
 
@@ -89,3 +91,64 @@ def run(
     from tana.node.main import run_validator_process
 
     run_validator_process(settings)
+
+
+@app.command(
+    epilog=show_example(
+        "tana validator recover --node-id validator-1   (says what the others have seen, and changes nothing)",
+        "tana validator recover --node-id validator-1 --height 1200 --round 3",
+        "tana validator recover --node-id validator-1 --height 1200 --round 3 --ask http://10.0.0.2:8080 --json",
+    )
+)
+def recover(
+    *,
+    node_id: Annotated[str | None, typer.Option(help="The node's id. [TANA_NODE_ID]")] = None,
+    height: Annotated[int | None, typer.Option(min=1, help="Sign nothing up to this height and --round.")] = None,
+    round: Annotated[int | None, typer.Option(min=0, help="The highest round of it that anyone has seen.")] = None,
+    ask: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="Also ask the validator whose ledger answers there; may be repeated."),
+    ] = None,
+    accept_silence: Annotated[
+        bool,
+        typer.Option(
+            "--accept-silence",
+            help="Go on without the answers of some validators: you know that none of them has seen more.",
+        ),
+    ] = False,
+    sovereign: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PUBLIC_KEY",
+            help="The sovereign to trust: public key, key name or file; default its key file. [TANA_SOVEREIGN]",
+        ),
+    ] = None,
+    mesh_url: Annotated[str | None, typer.Option(help="Where the mesh answers. [MESH_URL]")] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Default ~/.local/share/tana/NODE. [TANA_DATA_DIR]")
+    ] = None,
+    config_dir: Annotated[Path | None, typer.Option(help="The folder of key files. [TANA_CONFIG_DIR]")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new sign-state for a stopped validator that lost its own, above everything that it may have signed.
+
+    Every other validator is asked for the highest height and round that it has seen. A lower one is refused: the node
+    could sign twice.
+    """
+    if (height is None) != (round is None):
+        raise typer.BadParameter("give both --height and --round, or neither")
+    flags = {
+        "node_id": node_id,
+        "sovereign": sovereign,
+        "mesh_url": mesh_url,
+        "data_dir": data,
+        "config_dir": config_dir,
+    }
+    if sovereign is not None or not os.environ.get("TANA_SOVEREIGN"):
+        flags["sovereign"] = find_sovereign(sovereign)
+    from tana.cli.recovery import recover as recover_sign_state
+    from tana.node.settings import load_settings
+
+    settings = load_settings(flags, os.environ)
+    slot = None if height is None or round is None else (height, round)
+    recover_sign_state(settings, slot, ask or (), accept_silence=accept_silence, as_json=as_json)

@@ -15,7 +15,7 @@ from tana.crypto.keys import format_public_key, parse_public_key
 from tana.node.blocks import BlockSource, StoredBlock
 from tana.node.machine import Machine
 from tana.node.submission import Answer, Submission, Submit, refuse_other_type, to_answer
-from tana.node.views import show_balances, show_block, show_consensus, show_transaction
+from tana.node.views import show_balances, show_block, show_consensus, show_highest_seen, show_transaction
 from tana.types.block import RawTransaction
 from tana.types.errors import InvalidInput, NotFound, TanaError, Unavailable
 from tana.types.messages import PRECOMMIT
@@ -36,6 +36,8 @@ class NodeInfo:
     public_key: bytes
     state: str = "pending"
     reason: str = ""
+    recovered: dict[str, Any] | None = None
+    """The last recovery of this node's sign-state, where there was one."""
     node_ids: dict[bytes, str] = field(default_factory=dict)
     """Names of nodes by key, as far as they are known."""
 
@@ -148,8 +150,10 @@ class NodeApi:
                 "round": status.round,
                 "step": status.step,
                 "pending": len(machine.mempool),
-                "consensus": show_consensus(status),
+                "consensus": show_consensus(status) | show_highest_seen(*machine.get_highest_seen()),
             }
+        if info.recovered is not None:
+            health["recovered"] = info.recovered
         if not health["reason"]:
             del health["reason"]
         return health

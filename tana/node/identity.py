@@ -72,13 +72,7 @@ def open_sign_state(data: DataFolder, key: KeyPair, chain_id: bytes, blocks: Blo
     One that is missing, damaged, of another chain or older than the blocks gives a reason to abstain, never a new log.
     """
     try:
-        log, records, sign_floor = SignLog.open(data.sign_state_path, key.public_key)
-        try:
-            log.bind(chain_id)
-            _check_age(log, key.public_key, blocks)
-        except StorageError:
-            log.close()
-            raise
+        log, records, sign_floor = open_log(data, key, chain_id, blocks)
     except StorageError as error:
         _log.error("abstaining", reason=error.message, remedy=error.remedy)
         return SignState(None, abstain_reason=str(error))
@@ -101,6 +95,20 @@ def open_sign_state(data: DataFolder, key: KeyPair, chain_id: bytes, blocks: Blo
             reason="final blocks that this node voted for are gone from its disk; it fetches them from its peers",
         )
     return SignState(log, tuple(records), sign_floor)
+
+
+def open_log(
+    data: DataFolder, key: KeyPair, chain_id: bytes, blocks: BlockSource
+) -> tuple[SignLog, list[LogRecord], SignFloor]:
+    """The log with its records and sign floor. Raises `StorageError` where this node must not sign with it."""
+    log, records, sign_floor = SignLog.open(data.sign_state_path, key.public_key)
+    try:
+        log.bind(chain_id)
+        _check_age(log, key.public_key, blocks)
+    except StorageError:
+        log.close()
+        raise
+    return log, records, sign_floor
 
 
 def check_signature_known(log: SignLog, public_key: bytes, certificate: Certificate) -> None:

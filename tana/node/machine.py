@@ -453,6 +453,13 @@ class Machine:
             peer_heights=tuple(self._sync.claims().items()),
         )
 
+    def get_highest_seen(self) -> tuple[int, int]:
+        """The highest (height, round) of any consensus message held: what a validator that recovers must stay above."""
+        core = self.core
+        seen = (core.height, max([core.round, 0, *core.votes.rounds(), *core.proposals]))
+        early = (message for messages in self._early.values() for message in messages)
+        return max([seen, *((item.height, item.round) for item in early if not isinstance(item, BlockPart))])
+
     def _state(self) -> str:
         if self.halted_reason:
             return "stopped"

@@ -39,6 +39,7 @@ from tana.node.settings import ValidatorSettings
 from tana.node.store import ChainStore
 from tana.node.tailnet import check_place, join_tailnet, make_doorkeeper, read_gateway
 from tana.node.tailscale import Tailscale
+from tana.node.views import show_recovery
 from tana.t4.app import create_t4_app
 from tana.t4.store import ContentStore
 from tana.types.errors import StorageError
@@ -218,6 +219,7 @@ class _Node:
         sign_state = open_sign_state(self._data, key, signed.chain_id, store)
         if sign_state.log is not None:
             self._stack.callback(sign_state.log.close)
+            self._info.recovered = next(map(show_recovery, reversed(sign_state.log.recoveries)), None)
         machine = Machine(
             create_machine_config(self._settings),
             ledger,

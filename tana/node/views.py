@@ -9,6 +9,7 @@ from tana.crypto.keys import format_public_key, format_signature
 from tana.ledger.ledger import Account
 from tana.node.blocks import StoredBlock
 from tana.node.machine import MachineStatus
+from tana.node.segment import Recovery
 from tana.types import canonical
 from tana.types.block import Block, Certificate, RawTransaction
 from tana.types.genesis import Genesis
@@ -78,6 +79,22 @@ def show_consensus(status: MachineStatus) -> dict[str, Any]:
         "quorumPower": status.quorum_power,
         "missing": list(status.missing),
         "announcements": status.announcements,
+    }
+
+
+def show_highest_seen(height: int, round: int) -> dict[str, Any]:
+    """The highest slot of any consensus message that the node holds."""
+    return {"seenHeight": height, "seenRound": round}
+
+
+def show_recovery(recovery: Recovery) -> dict[str, Any]:
+    """That a node went on without its sign-state, and from where."""
+    return {
+        "height": recovery.height,
+        "round": recovery.round,
+        "at": recovery.at_ms,
+        "lost": recovery.lost,
+        "silent": list(recovery.silent),
     }
 
 

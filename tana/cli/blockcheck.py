@@ -2,9 +2,10 @@
 
 1. The header's fields give the hash that the node names.
 2. The header names this chain, and (in a walk) the block before as parent.
-3. The transactions give the header's count and root, and each is signed by its sender.
-4. The certificate has more than two thirds of the power of the validators that the genesis lists.
-5. In a walk from block 1, executing the transactions gives the header's state root.
+3. The transactions give the header's count and root, and each is signed by its sender; the evidence gives its root,
+   and is signed by the validator it convicts.
+4. The certificate has more than two thirds of the power of the validators of that height.
+5. In a walk from block 1, executing evidence and transactions gives the header's state root.
 """
 
 from __future__ import annotations
@@ -13,16 +14,20 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from tana.consensus.certificate import verify_certificate
+from tana.crypto.evidence import is_evidence_signed
 from tana.crypto.keys import parse_public_key, parse_signature, verify
 from tana.crypto.merkle import compute_root
 from tana.ledger.ledger import Ledger
 from tana.types.block import Block, Certificate, CommitSignature, Header, RawTransaction
 from tana.types.errors import InvalidInput
+from tana.types.evidence import Evidence
 from tana.types.genesis import Genesis
+from tana.types.messages import VOTE_NAMES, Proposal, Vote
 from tana.types.transaction import SignedTransaction, sign_body
 from tana.types.validator_set import ValidatorSet
 
 _Value = TypeVar("_Value")
+_VOTE_KINDS = {name: kind for kind, name in VOTE_NAMES.items()}
 _REMEDY = "do not trust this node: compare with another one (--ledger-url)"
 
 
@@ -60,6 +65,11 @@ def check_block(block: Block, certificate: Certificate, chain_id: bytes, validat
     )
     root = compute_root([raw.leaf for raw in block.transactions])
     _require(header.transactions_root == root, name, "has another transactions root than its header", "wrong_root")
+    root = compute_root([item.hash for item in block.evidence])
+    _require(header.evidence_root == root, name, "has another evidence root than its header", "wrong_root")
+    for evidence in block.evidence:
+        is_signed = is_evidence_signed(evidence, chain_id, verify)
+        _require(is_signed, name, "has evidence that its validator did not sign", "bad_signature")
     is_its_own = certificate.height == header.height and certificate.block_hash == block.hash
     _require(is_its_own, name, "has another block's certificate", "wrong_certificate")
     try:
@@ -88,19 +98,45 @@ def parse_block(body: Any) -> tuple[Block, Certificate]:
         next_validators_hash=_read(body, "nextValidatorsHash", _parse_hash),
         evidence_root=_read(body, "evidenceRoot", _parse_hash),
     )
-    block = _create_block(header, transactions)
+    evidence = tuple(_read(body, "evidence", _parse_evidence_list))
+    block = _create_block(header, transactions, evidence)
     _require(
         _read(body, "hash", _parse_hash) == block.hash, _name(header), "has another hash than its fields", "wrong_hash"
     )
     return block, _read(body, "certificate", _parse_certificate)
 
 
-def _create_block(header: Header, transactions: tuple[RawTransaction, ...]) -> Block:
+def _create_block(header: Header, transactions: tuple[RawTransaction, ...], evidence: tuple[Evidence, ...]) -> Block:
     try:
         # Decoding holds every field to its bounds; creating does not.
-        return Block.decode(Block.create(header, transactions).data)
+        return Block.decode(Block.create(header, transactions, evidence).data)
     except (InvalidInput, OverflowError):
         raise _refuse("the block", "has a field that is out of its bounds", "malformed_block") from None
+
+
+def _parse_evidence_list(rows: Any) -> list[Evidence]:
+    if not isinstance(rows, list):
+        raise TypeError("not a list")
+    return [_parse_evidence(row) for row in rows]
+
+
+def _parse_evidence(row: Any) -> Evidence:
+    return Evidence(
+        first=_read(row, "first", lambda message: _parse_signed(row, message)),
+        second=_read(row, "second", lambda message: _parse_signed(row, message)),
+    )
+
+
+def _parse_signed(row: Any, message: Any) -> Vote | Proposal:
+    """One of the two messages of an evidence; what both share stands beside them."""
+    height, round = _read(row, "height", _parse_int), _read(row, "round", _parse_int)
+    validator = _read(row, "validator", parse_public_key)
+    signature = _read(message, "signature", parse_signature)
+    block_hash = None if message["blockHash"] is None else _read(message, "blockHash", _parse_hash)
+    if row["kind"] == "proposal":
+        valid_round = _read(message, "validRound", _parse_int)
+        return Proposal(height, round, block_hash or b"", valid_round, validator, signature)
+    return Vote(_VOTE_KINDS[row["kind"]], height, round, block_hash, validator, signature)
 
 
 def _parse_certificate(body: Any) -> Certificate:
@@ -134,7 +170,7 @@ def _read(body: Any, field: str, parse: Callable[[Any], _Value]) -> _Value:
         raise _refuse("the block", f"lacks the field {field}", "missing_field")
     try:
         return parse(value)
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, KeyError):
         raise _refuse("the block", f"has a malformed {field}", "malformed_block") from None
 
 

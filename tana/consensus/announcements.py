@@ -7,7 +7,11 @@ two nodes without a link between them still hear of each other through a third.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from tana.consensus.past import describe_round
 from tana.consensus.tendermint import Tendermint
+from tana.consensus.votes import TAG_TWO, compute_tag
 from tana.types.messages import (
     PRECOMMIT,
     PREVOTE,
@@ -19,25 +23,23 @@ from tana.types.messages import (
 )
 
 MAX_ROUNDS_ANNOUNCED = 64
+_NO_VOTES = RoundVotes(0, b"", b"", b"", has_prevote_quorum=False, has_precommit_quorum=False)
 
 
-def create_announcement(core: Tendermint) -> Announcement:
-    """What `core` holds of the height it decides. Of very many rounds the latest are listed."""
+def create_announcement(core: Tendermint, accused: Iterable[bytes] = ()) -> Announcement:
+    """What `core` holds of the height it decides and of those before. Of very many rounds the latest are listed.
+
+    `accused` are the validators against whom this node holds evidence.
+    """
     rounds = sorted({*core.votes.rounds(), *core.proposals})[-MAX_ROUNDS_ANNOUNCED:]
     return Announcement(
         height=core.height,
         round=core.round,
         step=int(core.step),
-        rounds=tuple(
-            RoundVotes(
-                round=round,
-                prevotes_mask=core.votes.get(round, PREVOTE).mask(),
-                precommits_mask=core.votes.get(round, PRECOMMIT).mask(),
-                proposal=round in core.proposals,
-            )
-            for round in rounds
-        ),
+        rounds=tuple(describe_round(core, round) for round in rounds),
         blocks=tuple(sorted(core.blocks)),
+        past=core.past.summarize(),
+        accused=tuple(accused),
     )
 
 
@@ -50,15 +52,15 @@ def find_lacking(core: Tendermint, peer: Announcement) -> list[Vote | Proposal |
     held = {item.round: item for item in peer.rounds}
     lacking: list[Vote | Proposal | BlockPart] = []
     for round in _needed_rounds(core, peer):
-        item = held.get(round) or RoundVotes(round, b"", b"", proposal=False)
+        item = held.get(round, _NO_VOTES)
         proposal = core.proposals.get(round)
-        if proposal is not None and not item.proposal:
+        if proposal is not None and item.proposal not in (TAG_TWO, compute_tag(proposal)):
             lacking.append(proposal)
         block = core.blocks.get(proposal.block_hash) if proposal is not None else None
         if block is not None and block.hash not in peer.blocks:
             lacking.append(BlockPart(core.height, block.data))
-        lacking += core.votes.get(round, PREVOTE).missing_from(item.prevotes_mask)
-        lacking += core.votes.get(round, PRECOMMIT).missing_from(item.precommits_mask)
+        lacking += core.votes.get(round, PREVOTE).lacking_from(item.prevotes)
+        lacking += core.votes.get(round, PRECOMMIT).lacking_from(item.precommits)
     return lacking
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from tana.types.block import Block, Certificate
+from tana.types.evidence import Evidence
 from tana.types.messages import BlockPart, PeerMessage, Proposal, Vote
 
 
@@ -75,6 +76,13 @@ class Decide:
 
 
 @dataclass(frozen=True, slots=True)
+class Accuse:
+    """A validator signed two conflicting messages, and here they are, both verified."""
+
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Something an operator or a checker may want to know: goes to the log, never back into the protocol."""
 
@@ -89,4 +97,4 @@ class Halt:
     reason: str
 
 
-ConsensusEffect = Append | Flush | Broadcast | SetTimer | Decide | Report | Halt
+ConsensusEffect = Append | Flush | Broadcast | SetTimer | Decide | Accuse | Report | Halt

@@ -25,6 +25,7 @@ from typing import Protocol
 
 from tana.consensus.certificate import create_certificate
 from tana.consensus.effects import (
+    Accuse,
     Append,
     Broadcast,
     ConsensusEffect,
@@ -38,15 +39,16 @@ from tana.consensus.effects import (
     Signed,
     Timer,
 )
+from tana.consensus.past import PastHeights
 from tana.consensus.votes import HeightVotes
 from tana.crypto.body import verify_body
 from tana.crypto.keys import Signer, Verifier
 from tana.types.block import Block
 from tana.types.errors import InvalidInput
+from tana.types.evidence import Evidence, get_value
 from tana.types.messages import (
     PRECOMMIT,
     PREVOTE,
-    VOTE_NAMES,
     BlockPart,
     Proposal,
     Vote,
@@ -109,6 +111,12 @@ class Tendermint:
     anew. Public attributes are for reading.
     """
 
+    round: int
+    votes: HeightVotes
+    proposals: dict[int, Proposal]
+    equivocal: set[int]
+    """Rounds whose proposer is known to have made two proposals."""
+
     def __init__(
         self,
         chain_id: bytes,
@@ -127,6 +135,7 @@ class Tendermint:
         self._sign_floor = sign_floor
         self._effects: list[ConsensusEffect] = []
         self._now_ms = 0
+        self.past = PastHeights(chain_id, verifier)
         self.height = 0
         self.halted = False
         self.lines: set[int] | None = None
@@ -143,6 +152,9 @@ class Tendermint:
     ) -> list[ConsensusEffect]:
         """Begin to decide a height. `records` are the log's records of that height, after a restart."""
         self._line(2, 3, 4, 5, 6, 7, 8, 9, 53)
+        if self.height > 0:
+            last_round = max(self.round, self.votes.decision[0] if self.votes.decision else 0)
+            self.past.remember(self.height, last_round, self.votes, self.proposals, self.equivocal)
         self.height = height
         self.validators = validators
         self.round = -1
@@ -152,7 +164,8 @@ class Tendermint:
         self.valid_round = -1
         self.valid_hash: bytes | None = None
         self.votes = HeightVotes(validators)
-        self.proposals: dict[int, Proposal] = {}
+        self.proposals = {}
+        self.equivocal = set()
         self.blocks: dict[bytes, Block] = {}
         self.decided = False
         self._logged_blocks: set[bytes] = set()
@@ -176,9 +189,14 @@ class Tendermint:
         return self._evaluate()
 
     def on_vote(self, vote: Vote, now_ms: int) -> list[ConsensusEffect]:
-        """A prevote or precommit of the current height. One that is wrong or known changes nothing."""
+        """A prevote or precommit of the current height. One that is wrong or known changes nothing.
+
+        One of an earlier height is only compared with what its validator said there.
+        """
         self._begin(now_ms)
-        if vote.height != self.height or self.decided or self.votes.holds(vote):
+        if vote.height < self.height:
+            return self._accuse(self.past.on_vote(vote))
+        if vote.height > self.height or self.decided or self.votes.holds(vote) or self.votes.is_over_bound(vote):
             return []
         if self.validators.get_power(vote.validator) == 0:
             return [Report("vote_refused", {"reason": "not a validator", "validator": vote.validator.hex()})]
@@ -186,7 +204,7 @@ class Tendermint:
             return [Report("vote_refused", {"reason": "bad signature", "validator": vote.validator.hex()})]
         conflicting = self.votes.find_equivocation(vote)
         if conflicting is not None:
-            self._report_equivocation(conflicting, vote)
+            self._effects += self._accuse(Evidence.create(conflicting, vote))
         if self.votes.add(vote, self.round):
             self._effects.append(Append(Seen(vote)))
             self._wake()
@@ -195,10 +213,12 @@ class Tendermint:
     def on_proposal(self, proposal: Proposal, now_ms: int) -> list[ConsensusEffect]:
         """A proposal of the current height, up to one round ahead of ours. The first one of a round counts."""
         self._begin(now_ms)
-        if proposal.height != self.height or self.decided or proposal.round > max(self.round, 0) + 1:
+        if proposal.height < self.height:
+            return self._accuse(self.past.on_proposal(proposal))
+        if proposal.height > self.height or self.decided or proposal.round > max(self.round, 0) + 1:
             return []
         known = self.proposals.get(proposal.round)
-        if known == proposal:
+        if known is not None and (get_value(known) == get_value(proposal) or proposal.round in self.equivocal):
             return []
         if proposal.valid_round >= proposal.round:
             return [Report("proposal_refused", {"reason": "valid round is not earlier", "round": proposal.round})]
@@ -207,8 +227,8 @@ class Tendermint:
         if not self._verifier(proposal.validator, proposal.sign_bytes(self._chain_id), proposal.signature):
             return [Report("proposal_refused", {"reason": "bad signature", "round": proposal.round})]
         if known is not None:
-            fields = {"kind": "proposal", "height": self.height, "round": proposal.round}
-            return [Report("equivocation", {**fields, "validator": proposal.validator.hex()})]
+            self.equivocal.add(proposal.round)
+            return self._accuse(Evidence.create(known, proposal))
         self.proposals[proposal.round] = proposal
         self._effects.append(Append(Seen(proposal)))
         self._wake()
@@ -487,6 +507,9 @@ class Tendermint:
 
     def _restore_message(self, message: Vote | Proposal | BlockPart) -> None:
         if isinstance(message, Vote):
+            conflicting = self.votes.find_equivocation(message)
+            if conflicting is not None:
+                self._effects += self._accuse(Evidence.create(conflicting, message))
             self.votes.add(message, self.round)
         elif isinstance(message, Proposal):
             self.proposals[message.round] = message
@@ -555,10 +578,12 @@ class Tendermint:
             timer = Timer(kind, self.height, self.round)
             self._effects.append(SetTimer(timer, self._timeouts.of(kind, self.round)))
 
-    def _report_equivocation(self, first: Vote, second: Vote) -> None:
-        values = [(vote.block_hash or b"").hex() or "nil" for vote in (first, second)]
-        fields = {"kind": VOTE_NAMES[first.kind], "height": first.height, "round": first.round, "values": values}
-        self._effects.append(Report("equivocation", {**fields, "validator": first.validator.hex()}))
+    def _accuse(self, evidence: Evidence | None) -> list[ConsensusEffect]:
+        if evidence is None:
+            return []
+        values = [(item.block_hash or b"").hex() or "nil" for item in (evidence.first, evidence.second)]
+        fields = {"kind": evidence.kind, "height": evidence.height, "round": evidence.first.round, "values": values}
+        return [Report("equivocation", {**fields, "validator": evidence.validator.hex()}), Accuse(evidence)]
 
     def _line(self, *numbers: int) -> None:
         if self.lines is not None:

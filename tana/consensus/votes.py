@@ -8,17 +8,29 @@ all messages, and quorum intersection allows for it.
 Memory is bounded: two values per validator, round and kind (a third only where others with a third of the power
 back it, so that a correct polka can always be seen), and per validator votes of at most `MAX_FUTURE_ROUNDS`
 rounds ahead of ours, the highest ones: those are what moves a laggard on (L55).
+
+What a tally holds is told to peers as *tags*, four bytes for each validator of the set: none, nil, the beginning of
+the block's hash, or two values. A peer that holds another value sends it, so a validator that tells each half of the
+network another value is found out by both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Container, Iterator
 
-from tana.types.messages import PRECOMMIT, PREVOTE, Vote
+from tana.types.evidence import get_value
+from tana.types.messages import PRECOMMIT, PREVOTE, Proposal, Vote
 from tana.types.validator_set import ValidatorSet
 
 MAX_FUTURE_ROUNDS = 2
 _MAX_VALUES = 2
+
+TAG_BYTES = 4
+TAG_NONE = b"\0\0\0\0"
+TAG_NIL = b"\0\0\0\1"
+TAG_TWO = b"\xff\xff\xff\xff"
+"""This validator is an equivocator, and the announcer knows."""
 
 
 class VoteTally:
@@ -28,6 +40,7 @@ class VoteTally:
         self._validators = validators
         self._votes: dict[bytes, tuple[Vote, ...]] = {}
         self._power_of: dict[bytes | None, int] = {}
+        self._tags = bytearray(TAG_BYTES * len(validators))
         self.power = 0
         """Power of all validators that voted, each once."""
 
@@ -36,24 +49,36 @@ class VoteTally:
         earlier = self._votes.get(vote.validator, ())
         if any(known.block_hash == vote.block_hash for known in earlier):
             return False
-        backing = self._power_of.get(vote.block_hash, 0)
-        if len(earlier) >= _MAX_VALUES and not self._validators.is_one_third(backing):
+        if self.is_over_bound(vote):
             return False
+        backing = self._power_of.get(vote.block_hash, 0)
         power = self._validators.get_power(vote.validator)
         self._votes[vote.validator] = (*earlier, vote)
         self._power_of[vote.block_hash] = backing + power
         if not earlier:
             self.power += power
+        self._set_tag(vote.validator, TAG_TWO if earlier else compute_tag(vote))
         return True
 
+    def is_over_bound(self, vote: Vote) -> bool:
+        """Whether its validator has two other values here and no more than a third of the power backs this one."""
+        if len(self._votes.get(vote.validator, ())) < _MAX_VALUES:
+            return False
+        return not self._validators.is_one_third(self._power_of.get(vote.block_hash, 0))
+
+    def is_member(self, validator: bytes) -> bool:
+        """Whether a key may vote here at all."""
+        return self._validators.get_power(validator) > 0
+
     def remove_validator(self, validator: bytes) -> None:
-        """Forget a validator's votes (see `HeightVotes`: only for rounds ahead of ours)."""
+        """Forget a validator's votes (see `HeightVotes`: only for rounds ahead of ours, and of past heights)."""
         power = self._validators.get_power(validator)
         dropped = self._votes.pop(validator, ())
         for vote in dropped:
             self._power_of[vote.block_hash] -= power
         if dropped:
             self.power -= power
+            self._set_tag(validator, TAG_NONE)
 
     def holds(self, vote: Vote) -> bool:
         return any(known.block_hash == vote.block_hash for known in self._votes.get(vote.validator, ()))
@@ -75,13 +100,10 @@ class VoteTally:
         """2f + 1 votes for anything."""
         return self._validators.is_quorum(self.power)
 
-    def mask(self) -> bytes:
-        """Bit i (least significant first) says whether validator i of the set has voted."""
-        bits = 0
-        for index, validator in enumerate(self._validators.validators):
-            if validator.public_key in self._votes:
-                bits |= 1 << index
-        return bits.to_bytes((len(self._validators) + 7) // 8, "little")
+    @property
+    def tags(self) -> bytes:
+        """What each validator of the set voted, as far as we know: its tag, in the set's order."""
+        return bytes(self._tags)
 
     def select(self, block_hash: bytes | None) -> Iterator[Vote]:
         """The votes for one value, in the set's order."""
@@ -90,12 +112,39 @@ class VoteTally:
                 if vote.block_hash == block_hash:
                     yield vote
 
-    def missing_from(self, mask: bytes) -> Iterator[Vote]:
-        """The votes of validators whose bit is not set in a peer's mask, in the set's order."""
-        bits = int.from_bytes(mask, "little")
+    def lacking_from(self, tags: bytes) -> Iterator[Vote]:
+        """The votes that a peer with these tags does not hold, in the set's order."""
+        for validator, ours, theirs in self._compare(tags):
+            if theirs != TAG_TWO and ours != TAG_NONE:
+                yield from (vote for vote in self._votes[validator] if compute_tag(vote) != theirs)
+
+    def conflicting_with(self, tags: bytes) -> Iterator[Vote]:
+        """The votes of validators that told a peer with these tags something else, in the set's order."""
+        for validator, ours, theirs in self._compare(tags):
+            if TAG_NONE not in (ours, theirs) and TAG_TWO not in (ours, theirs):
+                yield from self._votes[validator]
+
+    def _compare(self, tags: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+        """Each validator for which our tag is not the peer's, with both."""
+        mine = self.tags
+        if tags == mine:
+            return
         for index, validator in enumerate(self._validators.validators):
-            if not bits >> index & 1:
-                yield from self._votes.get(validator.public_key, ())
+            place = slice(TAG_BYTES * index, TAG_BYTES * (index + 1))
+            ours, theirs = mine[place], tags[place] or TAG_NONE
+            if ours != theirs:
+                yield validator.public_key, ours, theirs
+
+    def _set_tag(self, validator: bytes, tag: bytes) -> None:
+        start = TAG_BYTES * self._validators.get_index(validator)
+        self._tags[start : start + TAG_BYTES] = tag
+
+
+def compute_tag(message: Vote | Proposal) -> bytes:
+    """Four bytes that tell what a vote or proposal is for."""
+    if isinstance(message, Proposal):
+        return hashlib.sha256(b"%b%d" % get_value(message)).digest()[:TAG_BYTES]
+    return TAG_NIL if message.block_hash is None else message.block_hash[:TAG_BYTES]
 
 
 class HeightVotes:
@@ -113,8 +162,16 @@ class HeightVotes:
         """The tally of a round and kind; an empty one where no vote has come."""
         return self._tallies.get((round, kind), self._empty)
 
+    def find(self, round: int, kind: int) -> VoteTally | None:
+        """The tally of a round and kind, None where no vote has come."""
+        return self._tallies.get((round, kind))
+
     def holds(self, vote: Vote) -> bool:
         return self.get(vote.round, vote.kind).holds(vote)
+
+    def is_over_bound(self, vote: Vote) -> bool:
+        """Whether `add` would refuse the vote for the values that its validator has in that round already."""
+        return self.get(vote.round, vote.kind).is_over_bound(vote)
 
     def add(self, vote: Vote, current_round: int) -> bool:
         """Count a verified vote; False where it is known already or over the bounds above."""
@@ -161,6 +218,10 @@ class HeightVotes:
         """Rounds up to this one are no longer ahead: their votes stay."""
         for validator, rounds in self._future_rounds.items():
             self._future_rounds[validator] = [ahead for ahead in rounds if ahead > round]
+
+    def keep_rounds(self, rounds: Container[int]) -> None:
+        """Forget the votes of every other round."""
+        self._tallies = {key: tally for key, tally in self._tallies.items() if key[0] in rounds}
 
     def rounds(self) -> list[int]:
         """Every round with a vote, ascending."""

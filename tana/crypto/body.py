@@ -12,7 +12,7 @@ from tana.types.errors import InvalidInput
 
 
 def verify_body(block: Block) -> None:
-    """Check transaction count and root against the header. Raises `InvalidInput`."""
+    """Check transaction count and root, and the evidence root, against the header. Raises `InvalidInput`."""
     header = block.header
     if header.transaction_count != len(block.transactions):
         raise InvalidInput(
@@ -26,4 +26,11 @@ def verify_body(block: Block) -> None:
             f"the header's transactions root is {header.transactions_root.hex()} and the body's is {root.hex()}",
             code="wrong_body",
             field="transactions",
+        )
+    root = merkle.compute_root([item.hash for item in block.evidence])
+    if root != header.evidence_root:
+        raise InvalidInput(
+            f"the header's evidence root is {header.evidence_root.hex()} and the body's is {root.hex()}",
+            code="wrong_body",
+            field="evidence",
         )

@@ -30,6 +30,8 @@ def build_genesis_rows(genesis: Genesis) -> list[tuple[bytes, bytes]]:
             supply[code] += count
     for code, count in supply.items():
         state.set_supply(code, count)
-    state.set_validators(genesis.to_validator_set())
+    validators = genesis.to_validator_set()
+    state.set_validators(validators)
+    state.set_first_members(validators.members)
     changes, _ = state.compute_changes()
     return [(key, value) for key, value in changes if value is not None]

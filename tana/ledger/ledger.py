@@ -7,12 +7,15 @@ sender or clock, because a locked block is proposed again by others in later rou
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tana.crypto import keys, merkle
+from tana.crypto.evidence import is_evidence_signed
 from tana.crypto.keys import Verifier
 from tana.ledger.genesis_rows import build_genesis_rows
+from tana.ledger.offences import EvidenceRefused, check_offence, punish
 from tana.ledger.rules import Context, TransactionRefused, apply_transaction
 from tana.ledger.state import (
     PROFILE_PREFIX,
@@ -26,19 +29,23 @@ from tana.ledger.state import (
 )
 from tana.ledger.tree import StateTree
 from tana.ledger.verified import VerifiedMemory
-from tana.types.block import NO_EVIDENCE_ROOT, Block, Header, RawTransaction
+from tana.types.block import Block, Header, RawTransaction
 from tana.types.errors import InvalidInput, StorageError
+from tana.types.evidence import EVIDENCE_BYTES_MAX, MAX_EVIDENCE_PER_BLOCK, Evidence
 from tana.types.genesis import Genesis
 from tana.types.transaction import SignedTransaction, parse_signed_text
-from tana.types.validator_set import ValidatorSet
+from tana.types.validator_set import Members, ValidatorSet
 
 __all__ = ["Account", "Execution", "InvalidBlock", "Ledger", "Profile", "User"]
+
+MAX_PROVEN = 256
+"""Evidence whose signatures are remembered as good."""
 
 MAX_CANDIDATES = 16
 """Executed blocks kept on top of one tip. A correct round has one; the rest is room for many failed rounds."""
 
 HEADER_BYTES_MAX = 512
-"""More than a block's encoding without its transactions ever takes."""
+"""More than a block's encoding without its transactions and evidence ever takes."""
 
 TRANSACTION_OVERHEAD_BYTES_MAX = 8
 """More than a block's encoding adds to the text and signature of one transaction."""
@@ -100,6 +107,7 @@ class Ledger:
         self.verified = VerifiedMemory()
         self._verifier = verifier
         self._candidates: dict[bytes, _Candidate] = {}
+        self._proven: dict[bytes, None] = {}
         self._set_tip(tree, height, block_hash, time_ms, decode_validators(tree.get(VALIDATORS_KEY)))
 
     @classmethod
@@ -134,17 +142,26 @@ class Ledger:
         return self.tree.root
 
     def build_block(
-        self, producer: bytes, now_ms: int, candidates: Iterable[SignedTransaction], max_bytes: int | None = None
+        self,
+        producer: bytes,
+        now_ms: int,
+        candidates: Iterable[SignedTransaction],
+        max_bytes: int | None = None,
+        *,
+        evidence: Iterable[Evidence] = (),
     ) -> Block:
         """A valid next block of the transactions, in their order, that execute and fit. Its execution is kept.
 
-        `candidates` is read until the block is full; what does not execute is left out.
+        `candidates` is read until the block is full; what does not execute is left out. Evidence comes first: as much
+        as one block may hold.
         """
         assert self.validators.get_power(producer) > 0, "only a validator builds blocks"
         parameters = self.genesis.parameters
         bound_bytes = parameters.maxBlockBytes if max_bytes is None else min(max_bytes, parameters.maxBlockBytes)
         room_bytes = bound_bytes - HEADER_BYTES_MAX
         state = State(self.tree)
+        proven = self._punish_proven(state, evidence, room_bytes // EVIDENCE_BYTES_MAX)
+        room_bytes -= len(proven) * EVIDENCE_BYTES_MAX
         chosen: list[SignedTransaction] = []
         for candidate in candidates:
             size_bytes = candidate.size_bytes + TRANSACTION_OVERHEAD_BYTES_MAX
@@ -153,7 +170,7 @@ class Ledger:
             if self.is_verified(candidate) and self._is_applied(state, candidate):
                 chosen.append(candidate)
                 room_bytes -= size_bytes
-        return self._seal(producer, max(now_ms, self.time_ms + 1), state, chosen)
+        return self._seal(producer, max(now_ms, self.time_ms + 1), state, chosen, proven)
 
     def execute(self, block: Block) -> Execution:
         """What a proposed block does. Raises `InvalidBlock`; executes and verifies each signature at most once."""
@@ -186,6 +203,30 @@ class Ledger:
             return False
         self.verified.remember(transaction)
         return True
+
+    def check_evidence(self, evidence: Evidence) -> None:
+        """Raises `InvalidInput` where the next block may not hold this evidence. Signatures are looked at last."""
+        self._check_offence(State(self.tree), evidence)
+        if not self._is_evidence_signed(evidence):
+            raise EvidenceRefused("bad_evidence_signature", "its messages are not signed by the validator it names")
+
+    def check_offence(self, evidence: Evidence) -> None:
+        """`check_evidence` without the signatures: whether evidence that was checked before still counts."""
+        self._check_offence(State(self.tree), evidence)
+
+    def find_members(self, height: int) -> Members | None:
+        """Who decides a height, None where that lies before the evidence window."""
+        return State(self.tree).find_members(height)
+
+    @property
+    def upcoming_members(self) -> Members:
+        """Who decides the height after the next."""
+        return self._next_validators.members
+
+    @property
+    def has_pending_change(self) -> bool:
+        """Whether the members of the height after the next are others: a change that is not yet in force."""
+        return self._since == self.height + 2
 
     def get_account(self, account_id: str) -> Account | None:
         """An account by its printed public key. Raises `InvalidInput` where that is malformed."""
@@ -225,7 +266,10 @@ class Ledger:
         self.time_ms = time_ms
         self.validators = validators
         self.context = Context.create(self.genesis, self.chain_id, height)
+        self._since = State(tree).get_since()[-1]
         self._next_validators = validators.advanced()
+        if self.has_pending_change:
+            self._next_validators = self._next_validators.changed(State(tree).get_parent_members())
 
     def _is_applied(self, state: State, candidate: SignedTransaction) -> bool:
         try:
@@ -234,7 +278,43 @@ class Ledger:
             return False
         return True
 
-    def _seal(self, producer: bytes, time_ms: int, state: State, chosen: Sequence[SignedTransaction]) -> Block:
+    def _punish_proven(self, state: State, candidates: Iterable[Evidence], room: int) -> list[Evidence]:
+        """Apply what of the evidence counts, in a block's order and no more than it may hold."""
+        proven: list[Evidence] = []
+        for evidence in sorted(candidates, key=lambda item: item.validator):
+            if len(proven) == min(room, MAX_EVIDENCE_PER_BLOCK):
+                break
+            try:
+                self._check_offence(state, evidence)
+            except InvalidInput:
+                continue
+            if self._is_evidence_signed(evidence):
+                punish(state, evidence, self.height + 1)
+                proven.append(evidence)
+        return proven
+
+    def _check_offence(self, state: State, evidence: Evidence) -> None:
+        check_offence(state, evidence, self.height + 1, self.genesis.parameters.evidenceMaxAgeHeights)
+
+    def _is_evidence_signed(self, evidence: Evidence) -> bool:
+        """Whether both messages are signed by the validator. Checked once, then remembered by the hash of it all."""
+        if evidence.hash in self._proven:
+            return True
+        if not is_evidence_signed(evidence, self.chain_id, self._verifier):
+            return False
+        if len(self._proven) == MAX_PROVEN:
+            del self._proven[next(iter(self._proven))]
+        self._proven[evidence.hash] = None
+        return True
+
+    def _seal(
+        self,
+        producer: bytes,
+        time_ms: int,
+        state: State,
+        chosen: Sequence[SignedTransaction],
+        proven: Sequence[Evidence],
+    ) -> Block:
         """The block over an executed state, remembered as a candidate."""
         changes, undo, tree = self._finish(state)
         leaves = tuple(transaction.leaf for transaction in chosen)
@@ -250,9 +330,9 @@ class Ledger:
             state_root=tree.root,
             validators_hash=self.validators.hash,
             next_validators_hash=self._next_validators.hash,
-            evidence_root=NO_EVIDENCE_ROOT,
+            evidence_root=merkle.compute_root([item.hash for item in proven]),
         )
-        block = Block.create(header, [RawTransaction(item.text, item.signature) for item in chosen])
+        block = Block.create(header, [RawTransaction(item.text, item.signature) for item in chosen], proven)
         execution = Execution(block, changes, undo, tuple(item.id for item in chosen), tree.root)
         self._remember(_Candidate(execution, tree, self._next_validators, leaves))
         return block
@@ -273,6 +353,7 @@ class Ledger:
         if len(set(ids)) != len(ids):
             raise InvalidBlock("duplicate_transaction", "the block has the same transaction twice")
         state = State(self.tree)
+        self._execute_evidence(state, block.evidence, is_certified=is_certified)
         for index, transaction in enumerate(transactions):
             try:
                 apply_transaction(state, transaction.transaction, self.context)
@@ -287,9 +368,25 @@ class Ledger:
         self._remember(_Candidate(execution, tree, self._next_validators, leaves))
         return execution
 
+    def _execute_evidence(self, state: State, proven: tuple[Evidence, ...], *, is_certified: bool) -> None:
+        """Apply a block's evidence. Raises `InvalidBlock`."""
+        if any(first.validator >= second.validator for first, second in itertools.pairwise(proven)):
+            raise InvalidBlock("wrong_evidence_order", "the block's evidence is not in the order of its validators")
+        for index, evidence in enumerate(proven):
+            try:
+                self._check_offence(state, evidence)
+            except InvalidInput as error:
+                raise InvalidBlock(error.code, f"evidence {index} is refused: {error.message}") from None
+            if not is_certified and not self._is_evidence_signed(evidence):
+                raise InvalidBlock("bad_evidence_signature", f"evidence {index} is not signed by the validator")
+            punish(state, evidence, self.height + 1)
+
     def _finish(self, state: State) -> tuple[Changes, Changes, StateTree]:
         """Changes, undo rows and tree of a state in which a block's transactions have been applied."""
         state.set_validators(self._next_validators)
+        # The oldest height that evidence in the next block may be about.
+        oldest = self.height + 2 - self.genesis.parameters.evidenceMaxAgeHeights
+        state.seal_members(self.height + 3, oldest)
         changes, undo = state.compute_changes()
         return changes, undo, self.tree.updated(dict(changes))
 
@@ -307,7 +404,8 @@ class Ledger:
             raise InvalidBlock("wrong_producer", f"the producer {header.producer.hex()} is not a validator")
         _check_equal("validators_hash", self.validators.hash, header.validators_hash)
         _check_equal("next_validators_hash", self._next_validators.hash, header.next_validators_hash)
-        _check_equal("evidence_root", NO_EVIDENCE_ROOT, header.evidence_root)
+        evidence_root = merkle.compute_root([item.hash for item in block.evidence])
+        _check_equal("evidence_root", evidence_root, header.evidence_root)
         count = len(block.transactions)
         if header.transaction_count != count:
             raise InvalidBlock(

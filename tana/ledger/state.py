@@ -5,25 +5,36 @@
     username/ + name                 the 32-byte public key that has it
     supply/ + currency code          the sum of all balances of that currency
     validators                       the set that decides the next height, with its priorities
+    validators/since                 the heights from which other members decide, ascending: of the evidence window
+    validators/from/ + height        the members (key, power, node id) that decide from that height on
+    punished/ + 32-byte public key   what was proven against a validator: it votes no more, ever
+
+After block h the last of `validators/since` is at most h + 2. What a block changes is in force two heights on: so the
+members of h + 1 are known before block h + 1 is proposed, and its header can name them. The members of earlier heights
+stay as long as evidence of those heights may come.
 
 Values are msgpack in one fixed form (arrays, maps with sorted keys), so that equal states have equal bytes.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import Any
 
 import msgspec
 
 from tana.ledger.tree import StateTree
 from tana.types.errors import StorageError
-from tana.types.validator_set import ValidatorSet
+from tana.types.validator_set import Members, ValidatorSet
 
 ACCOUNT_PREFIX = b"account/"
 PROFILE_PREFIX = b"profile/"
 USERNAME_PREFIX = b"username/"
 SUPPLY_PREFIX = b"supply/"
 VALIDATORS_KEY = b"validators"
+SINCE_KEY = b"validators/since"
+MEMBERS_PREFIX = b"validators/from/"
+PUNISHED_PREFIX = b"punished/"
 _TEXT_PREFIX_LENGTH = len("ed25519_")
 
 Changes = tuple[tuple[bytes, bytes | None], ...]
@@ -50,11 +61,22 @@ class Profile(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     bio: str = ""
 
 
+class Punishment(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What a validator was convicted of: kind and height of the offence, and the height of the block that says so."""
+
+    kind: str
+    offence_height: int
+    block_height: int
+
+
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 _account_decoder = msgspec.msgpack.Decoder(Account)
 _profile_decoder = msgspec.msgpack.Decoder(Profile)
 _units_decoder = msgspec.msgpack.Decoder(int)
 _validators_decoder = msgspec.msgpack.Decoder(list[tuple[bytes, int, str, int]])
+_members_decoder = msgspec.msgpack.Decoder(list[tuple[bytes, int, str]])
+_since_decoder = msgspec.msgpack.Decoder(tuple[int, ...])
+_punishment_decoder = msgspec.msgpack.Decoder(Punishment)
 
 
 def get_public_key(account_id: str) -> bytes:
@@ -75,6 +97,16 @@ def username_key(username: str) -> bytes:
 def supply_key(code: str) -> bytes:
     """The row that holds the sum of all balances of a currency."""
     return SUPPLY_PREFIX + code.encode("ascii")
+
+
+def members_key(height: int) -> bytes:
+    """The row that holds the members that decide from a height on."""
+    return MEMBERS_PREFIX + height.to_bytes(8, "big")
+
+
+def punished_key(public_key: bytes) -> bytes:
+    """The row that holds what was proven against a validator."""
+    return PUNISHED_PREFIX + public_key
 
 
 def decode_account(row: bytes) -> Account:
@@ -99,9 +131,10 @@ class State:
     def __init__(self, tree: StateTree) -> None:
         self._tree = tree
         self._old: dict[bytes, bytes | None] = {}
-        self._new: dict[bytes, bytes] = {}
+        self._new: dict[bytes, bytes | None] = {}
         self._accounts: dict[str, Account | None] = {}
         self._changed_accounts: dict[str, Account] = {}
+        self._upcoming: Members | None = None
 
     def get_account(self, account_id: str) -> Account | None:
         """An account by its printed public key, None where there is none."""
@@ -143,9 +176,60 @@ class State:
         """Set who decides the next height."""
         self._new[VALIDATORS_KEY] = _encoder.encode(validators.to_rows())
 
+    def get_since(self) -> tuple[int, ...]:
+        """The heights from which other members decide, ascending."""
+        since: tuple[int, ...] = _decode(_since_decoder, self._get(SINCE_KEY) or b"")
+        return since
+
+    def find_members(self, height: int) -> Members | None:
+        """Who decides a height, None where it lies before the evidence window or cannot be known yet."""
+        since = self.get_since()
+        index = bisect_right(since, height) - 1
+        return None if index < 0 else self._get_members(since[index])
+
+    def get_parent_members(self) -> Members:
+        """Who decides two heights on if this block changes nothing."""
+        return self._get_members(self.get_since()[-1])
+
+    def get_upcoming_members(self) -> Members:
+        """Who decides two heights on, with what this block has changed so far."""
+        return self._upcoming or self.get_parent_members()
+
+    def set_upcoming_members(self, members: Members) -> None:
+        """Change who decides two heights on."""
+        self._upcoming = members
+
+    def set_first_members(self, members: Members) -> None:
+        """Write down who decides from height 1 on (for the state before block 1)."""
+        self._new[SINCE_KEY] = _encoder.encode((1,))
+        self._new[members_key(1)] = _encoder.encode(members.to_rows())
+
+    def seal_members(self, in_force: int, oldest: int) -> None:
+        """Write down the members that this block has changed.
+
+        They are in force from height `in_force` on; of earlier sets only those are kept that decide `oldest` or later.
+        """
+        members = self._upcoming
+        if members is None or members == self.get_parent_members():
+            return
+        since = (*self.get_since(), in_force)
+        first = max(bisect_right(since, oldest) - 1, 0)
+        for height in since[:first]:
+            self._new[members_key(height)] = None
+        self._new[SINCE_KEY] = _encoder.encode(since[first:])
+        self._new[members_key(in_force)] = _encoder.encode(members.to_rows())
+
+    def get_punishment(self, public_key: bytes) -> Punishment | None:
+        """What was proven against a validator, None where nothing was."""
+        row = self._get(punished_key(public_key))
+        return None if row is None else _decode(_punishment_decoder, row)
+
+    def set_punishment(self, public_key: bytes, punishment: Punishment) -> None:
+        self._new[punished_key(public_key)] = _encoder.encode(punishment)
+
     def compute_changes(self) -> tuple[Changes, Changes]:
         """What changed against the tree, and the rows as they were: two tuples over the same keys, sorted."""
-        new = dict(self._new)
+        new: dict[bytes, bytes | None] = dict(self._new)
         for account_id, account in self._changed_accounts.items():
             new[account_key(account_id)] = _encoder.encode(account)
         changes: list[tuple[bytes, bytes | None]] = []
@@ -156,6 +240,9 @@ class State:
                 changes.append((key, value))
                 undo.append((key, old))
         return tuple(changes), tuple(undo)
+
+    def _get_members(self, since: int) -> Members:
+        return Members.from_rows(_decode(_members_decoder, self._get(members_key(since)) or b""))
 
     def _get(self, key: bytes) -> bytes | None:
         return self._new[key] if key in self._new else self._get_old(key)

@@ -22,8 +22,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from tana.crypto.keys import Signer, Verifier
-from tana.types.block import Hash, PublicKey, Signature
 from tana.types.errors import Forbidden, InvalidInput, Unauthorized
+from tana.types.fields import Hash, PublicKey, Signature
 
 PROTOCOL_VERSION = 1
 CHALLENGE_BYTES = 32

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 from tana.consensus.announcements import create_announcement, find_lacking
 from tana.consensus.certificate import verify_certificate
-from tana.consensus.effects import ConsensusEffect, Decide
+from tana.consensus.effects import Accuse, ConsensusEffect, Decide
 from tana.consensus.tendermint import Step, Tendermint, Timeouts
 from tana.crypto import keys
 from tana.crypto.body import verify_body
 from tana.crypto.keys import Signer, Verifier
+from tana.ledger.evidence_pool import EvidencePool
 from tana.ledger.ledger import InvalidBlock, Ledger
 from tana.ledger.mempool import Admission, Mempool
 from tana.node.effects import (
@@ -47,6 +48,7 @@ from tana.node.inputs import (
 from tana.node.sync import Sync
 from tana.types.block import Block, Certificate, RawTransaction
 from tana.types.errors import InvalidInput
+from tana.types.evidence import Evidence
 from tana.types.messages import (
     PRECOMMIT,
     PREVOTE,
@@ -54,6 +56,7 @@ from tana.types.messages import (
     BlockPart,
     Blocks,
     BlocksRequest,
+    EvidenceMessage,
     Proposal,
     Transactions,
     Vote,
@@ -69,6 +72,10 @@ IDLE_ANNOUNCEMENTS = 10
 OFFER_INTERVALS = 10
 """Transactions that still wait are sent to the peers again once in so many announce intervals."""
 OFFERED_MAX = 1000
+EVIDENCE_REFUSALS_MAX = 8
+"""Wrong evidence that a peer may send in one announce interval; what it sends after that is not looked at."""
+_OUTRUN = ("already_punished", "evidence_ahead")
+"""Why evidence is refused that honest peers send while one of us is a block behind."""
 TRANSACTIONS_PER_MESSAGE = 100
 """Few enough that their signatures, checked in one go, hold a vote up by a few ms only."""
 
@@ -131,6 +138,7 @@ class Machine:
         self.config = config
         self.ledger = ledger
         self.mempool = mempool
+        self.evidence = EvidencePool(ledger)
         self.own_key = own_key
         self.halted_reason = ""
         self._abstain_reason = abstain_reason
@@ -139,6 +147,7 @@ class Machine:
         self._sync = Sync()
         self._early: dict[bytes, deque[Vote | Proposal | BlockPart]] = {}
         self._part_sent_ms: dict[bytes, int] = {}
+        self._evidence_refusals: dict[bytes, int] = {}
         self._outbox: list[SignedTransaction] = []
         self._intervals = 0
         self._committed_ms = 0
@@ -178,8 +187,9 @@ class Machine:
     # ------------------------------------------------------------------ Application of the consensus core
 
     def build_block(self, now_ms: int) -> Block:
-        """A block of what waits in the mempool."""
-        return self.ledger.build_block(self.own_key, now_ms, self.mempool.candidates())
+        """A block of the evidence and the transactions that wait."""
+        candidates, evidence = self.mempool.candidates(), self.evidence.list_all()
+        return self.ledger.build_block(self.own_key, now_ms, candidates, evidence=evidence)
 
     def check_block(self, block: Block) -> str | None:
         """None, or why the ledger refuses the block."""
@@ -205,6 +215,8 @@ class Machine:
                 self._on_announcement(peer, message)
             case Transactions():
                 self._on_transactions(message)
+            case EvidenceMessage(evidence):
+                self._on_evidence(peer, evidence)
             case BlocksRequest():
                 last = min(message.last_height, self.ledger.height)
                 if message.first_height <= last:
@@ -230,18 +242,34 @@ class Machine:
 
     def _on_announcement(self, peer: bytes, announcement: Announcement) -> None:
         self._sync.on_claim(peer, announcement.height)
+        for told in self.core.past.find_conflicting(announcement.past):
+            self._effects.append(Send(peer, told))
+        if announcement.height <= self.core.height:
+            for evidence in self.evidence.list_lacking(announcement.accused, announcement.height):
+                self._effects.append(Send(peer, EvidenceMessage(evidence)))
         if announcement.height > self.core.height:
             # One height apart is what peers in the middle of a decision are; the next announcement of ours asks.
             if announcement.height > self.core.height + 1:
                 self._request_blocks()
         elif announcement.height < self.core.height:
-            self._effects.append(Send(peer, create_announcement(self.core)))
+            self._effects.append(Send(peer, self._create_announcement()))
         else:
             for message in find_lacking(self.core, announcement):
                 if not isinstance(message, BlockPart) or self._may_send_part(peer):
                     self._effects.append(Send(peer, message))
             if announcement.step > Step.NEW_HEIGHT:
                 self._perform(self.core.on_work(self._now_ms))
+
+    def _on_evidence(self, peer: bytes, evidence: Evidence) -> None:
+        if self._evidence_refusals.get(peer, 0) >= EVIDENCE_REFUSALS_MAX:
+            return
+        try:
+            self.evidence.add(evidence)
+        except InvalidInput as error:
+            self._evidence_refusals[peer] = self._evidence_refusals.get(peer, 0) + 1
+            if error.code not in _OUTRUN:
+                self._effects.append(Report("evidence_refused", {"peer": peer.hex(), "reason": error.message}))
+        self._start_work()
 
     def _on_transactions(self, message: Transactions) -> None:
         for raw in message.transactions:
@@ -284,13 +312,14 @@ class Machine:
             return
         self._early[peer] = deque(maxlen=EARLY_MESSAGES_PER_PEER)
         self._sync.on_connected(peer)
-        self._effects.append(Send(peer, create_announcement(self.core)))
+        self._effects.append(Send(peer, self._create_announcement()))
         self._effects += [Send(peer, message) for message in _pack(self.mempool.list_pending(OFFERED_MAX))]
 
     def _on_disconnected(self, peer: bytes) -> None:
         self._early.pop(peer, None)
         self._sync.on_disconnected(peer)
         self._part_sent_ms.pop(peer, None)
+        self._evidence_refusals.pop(peer, None)
         self._request_blocks()
 
     # ------------------------------------------------------------------ consensus
@@ -311,7 +340,7 @@ class Machine:
         self._start_work()
 
     def _start_work(self) -> None:
-        if self.core.step != Step.NEW_HEIGHT or not self.mempool.has_work():
+        if self.core.step != Step.NEW_HEIGHT or not self._has_work():
             return
         wait_ms = self._committed_ms + self.config.min_block_interval_ms - self._now_ms
         if wait_ms > 0:
@@ -319,9 +348,15 @@ class Machine:
         else:
             self._perform(self.core.on_work(self._now_ms))
 
+    def _has_work(self) -> bool:
+        """Whether there is something to decide: transactions, evidence, or a set change not yet in force."""
+        return self.mempool.has_work() or len(self.evidence) > 0 or self.ledger.has_pending_change
+
     def _perform(self, effects: list[ConsensusEffect]) -> None:
         for effect in effects:
-            if isinstance(effect, Decide):
+            if isinstance(effect, Accuse):
+                self._on_accused(effect.evidence)
+            elif isinstance(effect, Decide):
                 # Checked before, but after many failed rounds its execution may have been forgotten.
                 self.ledger.execute_certified(effect.block)
                 self._finalize(effect.block, effect.certificate)
@@ -332,20 +367,49 @@ class Machine:
                 elif isinstance(effect, Broadcast) and isinstance(effect.message, BlockPart):
                     self._part_sent_ms = dict.fromkeys(self._early, self._now_ms)
                 self._effects.append(effect)
+        if any(isinstance(effect, Accuse) for effect in effects):
+            self._start_work()
+
+    def _on_accused(self, evidence: Evidence) -> None:
+        """Our own finding: whoever is connected hears of it at once, the others by announcements."""
+        try:
+            is_new = self.evidence.add(evidence)
+        except InvalidInput:
+            # Convicted already, or too long ago.
+            return
+        if is_new:
+            self._effects.append(Broadcast(EvidenceMessage(evidence)))
 
     def _finalize(self, block: Block, certificate: Certificate) -> None:
         execution = self.ledger.commit(block)
         self._committed_ms = self._now_ms
         self._effects.append(Commit(block, certificate, execution))
+        self.evidence.on_commit()
+        self._report_changes(block)
         dropped = self.mempool.on_commit(execution)
         if dropped:
             self._effects.append(Dropped(tuple(dropped)))
 
+    def _report_changes(self, block: Block) -> None:
+        """Convictions, and members that decide from two heights on."""
+        for item in block.evidence:
+            fields = {"kind": item.kind, "height": item.height, "round": item.first.round}
+            fields |= {"validator": item.validator.hex(), "block": block.height}
+            self._effects.append(Report("evidence_committed", fields))
+        if self.ledger.has_pending_change:
+            members = self.ledger.upcoming_members.validators
+            powers = {item.node_id: item.power for item in members}
+            self._effects.append(Report("validators_changed", {"from_height": block.height + 2, "powers": powers}))
+
     # ------------------------------------------------------------------ announcements, gossip
+
+    def _create_announcement(self) -> Announcement:
+        return create_announcement(self.core, self.evidence.accused)
 
     def _announce(self) -> None:
         self._effects.append(SetTimer(Timer("announce"), self.config.announce_interval_ms))
         self._intervals += 1
+        self._evidence_refusals = {}
         if self._intervals % OFFER_INTERVALS == 0:
             self._offer_again()
         step = (self.core.height, self.core.round, int(self.core.step))
@@ -357,7 +421,7 @@ class Machine:
             return
         self._quiet_intervals = 0
         self._announcements += 1
-        self._effects.append(Broadcast(create_announcement(self.core)))
+        self._effects.append(Broadcast(self._create_announcement()))
         self._request_blocks()
 
     def _gossip(self) -> None:

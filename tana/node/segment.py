@@ -21,8 +21,8 @@ import msgspec
 
 from tana.durable import sync_folder, write_new_file
 from tana.node.effects import LogRecord, Signed
-from tana.types.block import PublicKey
 from tana.types.errors import StorageError
+from tana.types.fields import PublicKey
 from tana.types.messages import Vote
 
 SignFloor = tuple[int, int, int]

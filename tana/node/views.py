@@ -12,7 +12,9 @@ from tana.node.machine import MachineStatus
 from tana.node.segment import Recovery
 from tana.types import canonical
 from tana.types.block import Block, Certificate, RawTransaction
+from tana.types.evidence import Evidence
 from tana.types.genesis import Genesis
+from tana.types.messages import Proposal, Vote
 from tana.types.money import format_amount
 
 
@@ -38,6 +40,7 @@ def show_block(stored: StoredBlock) -> dict[str, Any]:
         "validatorsHash": header.validators_hash.hex(),
         "nextValidatorsHash": header.next_validators_hash.hex(),
         "evidenceRoot": header.evidence_root.hex(),
+        "evidence": [show_evidence(item) for item in block.evidence],
         "certificate": show_certificate(stored.certificate),
     }
 
@@ -52,6 +55,25 @@ def show_certificate(certificate: Certificate) -> dict[str, Any]:
             for item in certificate.signatures
         ],
     }
+
+
+def show_evidence(evidence: Evidence) -> dict[str, Any]:
+    """Two messages of which their validator should have signed one: every field that the signatures cover."""
+    return {
+        "kind": evidence.kind,
+        "height": evidence.height,
+        "round": evidence.first.round,
+        "validator": format_public_key(evidence.validator),
+        "first": _show_signed(evidence.first),
+        "second": _show_signed(evidence.second),
+    }
+
+
+def _show_signed(message: Vote | Proposal) -> dict[str, Any]:
+    shown: dict[str, Any] = {"blockHash": message.block_hash.hex() if message.block_hash else None}
+    if isinstance(message, Proposal):
+        shown["validRound"] = message.valid_round
+    return shown | {"signature": format_signature(message.signature)}
 
 
 def show_transaction(raw: RawTransaction) -> dict[str, Any]:

@@ -11,11 +11,8 @@ from typing import Annotated
 import msgspec
 
 from tana.types.errors import InvalidInput
-
-Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
-PublicKey = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
-Signature = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+from tana.types.evidence import MAX_EVIDENCE_PER_BLOCK, Evidence
+from tana.types.fields import Count, Hash, Height, PublicKey, Round, Signature
 
 MAX_BLOCK_BYTES = 4 * 1024 * 1024
 """No block is larger, whatever a genesis says."""
@@ -32,7 +29,7 @@ class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 
     version: Annotated[int, msgspec.Meta(ge=1, le=1)]
     chain_id: Hash
-    height: Annotated[int, msgspec.Meta(ge=1, le=2**62)]
+    height: Height
     parent: Hash
     time_ms: Count
     producer: PublicKey
@@ -63,20 +60,22 @@ class RawTransaction(msgspec.Struct, frozen=True, array_like=True, forbid_unknow
 class _BlockData(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     header: Header
     transactions: tuple[RawTransaction, ...]
+    evidence: Annotated[tuple[Evidence, ...], msgspec.Meta(max_length=MAX_EVIDENCE_PER_BLOCK)]
 
 
 @dataclass(frozen=True)
 class Block:
-    """A header, its transactions, and the bytes they were decoded from (so that nothing is encoded twice)."""
+    """A header, its transactions and evidence, and the bytes they were decoded from (so nothing is encoded twice)."""
 
     header: Header
     transactions: tuple[RawTransaction, ...]
+    evidence: tuple[Evidence, ...]
     data: bytes
 
     @classmethod
-    def create(cls, header: Header, transactions: Sequence[RawTransaction]) -> Block:
-        ordered = tuple(transactions)
-        return cls(header, ordered, _encoder.encode(_BlockData(header, ordered)))
+    def create(cls, header: Header, transactions: Sequence[RawTransaction], evidence: Sequence[Evidence] = ()) -> Block:
+        body = _BlockData(header, tuple(transactions), tuple(evidence))
+        return cls(header, body.transactions, body.evidence, _encoder.encode(body))
 
     @classmethod
     def decode(cls, data: bytes) -> Block:
@@ -87,7 +86,7 @@ class Block:
             body = _block_decoder.decode(data)
         except (msgspec.DecodeError, RecursionError) as error:
             raise InvalidInput(f"the block cannot be decoded: {error}", code="malformed_block", field="block") from None
-        block = cls.create(body.header, body.transactions)
+        block = cls.create(body.header, body.transactions, body.evidence)
         if block.data != data:
             raise InvalidInput("the block is not in its canonical encoding", code="malformed_block", field="block")
         return block
@@ -119,8 +118,8 @@ class Certificate(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     Two nodes may hold different valid certificates for one block, so it is never part of what is hashed.
     """
 
-    height: Annotated[int, msgspec.Meta(ge=1, le=2**62)]
-    round: Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+    height: Height
+    round: Round
     block_hash: Hash
     signatures: Annotated[tuple[CommitSignature, ...], msgspec.Meta(max_length=256)]
 

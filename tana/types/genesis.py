@@ -54,6 +54,7 @@ class GenesisParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     maxBlockTransactions: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 5_000
     requireChainId: bool = False
     maxClockLeadMs: Annotated[int, msgspec.Meta(ge=100, le=3_600_000)] = 10_000
+    evidenceMaxAgeHeights: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
 
 
 class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

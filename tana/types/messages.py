@@ -1,57 +1,48 @@
-"""Messages of the consensus protocol between peers (arXiv:1807.04938, section III), and the bytes that are signed.
+"""Messages between peers: votes and proposals, what a node holds, evidence, transactions, final blocks.
 
-A signature covers a domain tag, the chain id and every field, so it is worth nothing on another chain or in
-another message. The structs decode strictly: a wrong type, length or field count is refused by `decode_message`.
+The structs decode strictly: a wrong type, length or field count is refused by `decode_message`.
 """
 
 from __future__ import annotations
 
-import struct
 from typing import Annotated
 
 import msgspec
 
-from tana.types.block import Certificate, Hash, PublicKey, RawTransaction, Signature
+from tana.types.block import Certificate, RawTransaction
 from tana.types.errors import InvalidInput
+from tana.types.evidence import Evidence
+from tana.types.fields import Hash, Height, PublicKey, Round
+from tana.types.vote import (
+    PRECOMMIT,
+    PREVOTE,
+    VOTE_NAMES,
+    Proposal,
+    Vote,
+    proposal_sign_bytes,
+    vote_sign_bytes,
+)
 
-PREVOTE = 1
-PRECOMMIT = 2
-VOTE_NAMES = {PREVOTE: "prevote", PRECOMMIT: "precommit"}
-
-Height = Annotated[int, msgspec.Meta(ge=1, le=2**62)]
-Round = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
-_NIL = b"\0" * 32
-
-
-class Vote(msgspec.Struct, frozen=True, array_like=True, tag="vote", forbid_unknown_fields=True):
-    """A prevote or precommit for a block hash, or for nil (`block_hash` None)."""
-
-    kind: Annotated[int, msgspec.Meta(ge=1, le=2)]
-    height: Height
-    round: Round
-    block_hash: Hash | None
-    validator: PublicKey
-    signature: Signature
-
-    def sign_bytes(self, chain_id: bytes) -> bytes:
-        return vote_sign_bytes(chain_id, self.kind, self.height, self.round, self.block_hash)
-
-
-class Proposal(msgspec.Struct, frozen=True, array_like=True, tag="proposal", forbid_unknown_fields=True):
-    """A proposer's signed claim for a round; the block itself travels as a `BlockPart`.
-
-    `valid_round` is the round in which the proposer saw a polka for this block, −1 for a fresh block.
-    """
-
-    height: Height
-    round: Round
-    block_hash: Hash
-    valid_round: Annotated[int, msgspec.Meta(ge=-1, le=2**31)]
-    validator: PublicKey
-    signature: Signature
-
-    def sign_bytes(self, chain_id: bytes) -> bytes:
-        return proposal_sign_bytes(chain_id, self.height, self.round, self.block_hash, self.valid_round)
+__all__ = [
+    "PRECOMMIT",
+    "PREVOTE",
+    "VOTE_NAMES",
+    "Announcement",
+    "BlockPart",
+    "Blocks",
+    "BlocksRequest",
+    "EvidenceMessage",
+    "FinalBlock",
+    "PastVotes",
+    "PeerMessage",
+    "Proposal",
+    "RoundVotes",
+    "Transactions",
+    "Vote",
+    "decode_message",
+    "proposal_sign_bytes",
+    "vote_sign_bytes",
+]
 
 
 class BlockPart(msgspec.Struct, frozen=True, array_like=True, tag="block", forbid_unknown_fields=True):
@@ -62,18 +53,33 @@ class BlockPart(msgspec.Struct, frozen=True, array_like=True, tag="block", forbi
 
 
 class RoundVotes(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What a node holds of one round: bit i of a mask stands for validator i of the height's set."""
+    """What a node holds of one round.
+
+    `prevotes` and `precommits` have a tag of `TAG_BYTES` for each validator of the height's set, in its order (see
+    `tana/consensus/votes.py`), `proposal` has one or is empty. Tags tell values apart, so that two nodes to which one
+    validator said different things find out. The flags say that one value has a quorum in this node's eyes.
+    """
 
     round: Round
-    prevotes_mask: Annotated[bytes, msgspec.Meta(max_length=32)]
-    precommits_mask: Annotated[bytes, msgspec.Meta(max_length=32)]
-    proposal: bool
+    proposal: Annotated[bytes, msgspec.Meta(max_length=4)]
+    prevotes: Annotated[bytes, msgspec.Meta(max_length=1024)]
+    precommits: Annotated[bytes, msgspec.Meta(max_length=1024)]
+    has_prevote_quorum: bool
+    has_precommit_quorum: bool
+
+
+class PastVotes(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What a node holds of a height decided lately."""
+
+    height: Height
+    rounds: Annotated[tuple[RoundVotes, ...], msgspec.Meta(max_length=4)]
 
 
 class Announcement(msgspec.Struct, frozen=True, array_like=True, tag="announce", forbid_unknown_fields=True):
     """What a node has of its current height, so that a peer can send what it lacks (and nothing else).
 
-    `height` is the height being decided; `blocks` are the hashes of the proposed blocks it holds whole.
+    `height` is the height being decided; `blocks` are the hashes of the proposed blocks it holds whole, `past` what
+    it was told of the heights before, `accused` the validators against whom it holds evidence.
     """
 
     height: Height
@@ -81,6 +87,14 @@ class Announcement(msgspec.Struct, frozen=True, array_like=True, tag="announce",
     step: Annotated[int, msgspec.Meta(ge=0, le=3)]
     rounds: Annotated[tuple[RoundVotes, ...], msgspec.Meta(max_length=64)]
     blocks: Annotated[tuple[Hash, ...], msgspec.Meta(max_length=64)]
+    past: Annotated[tuple[PastVotes, ...], msgspec.Meta(max_length=16)]
+    accused: Annotated[tuple[PublicKey, ...], msgspec.Meta(max_length=64)]
+
+
+class EvidenceMessage(msgspec.Struct, frozen=True, array_like=True, tag="evidence", forbid_unknown_fields=True):
+    """Evidence on its way to whoever proposes next."""
+
+    evidence: Evidence
 
 
 class Transactions(msgspec.Struct, frozen=True, array_like=True, tag="transactions", forbid_unknown_fields=True):
@@ -109,7 +123,7 @@ class Blocks(msgspec.Struct, frozen=True, array_like=True, tag="blocks", forbid_
     blocks: Annotated[tuple[FinalBlock, ...], msgspec.Meta(max_length=256)]
 
 
-PeerMessage = Vote | Proposal | BlockPart | Announcement | Transactions | BlocksRequest | Blocks
+PeerMessage = Vote | Proposal | BlockPart | Announcement | EvidenceMessage | Transactions | BlocksRequest | Blocks
 
 _message_decoder: msgspec.msgpack.Decoder[PeerMessage] = msgspec.msgpack.Decoder(PeerMessage)
 
@@ -121,22 +135,3 @@ def decode_message(data: bytes) -> PeerMessage:
     # A tag that is not UTF-8 is a UnicodeDecodeError, which is no DecodeError.
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInput(f"the frame cannot be decoded: {error}", code="malformed_frame") from None
-
-
-def vote_sign_bytes(chain_id: bytes, kind: int, height: int, round: int, block_hash: bytes | None) -> bytes:
-    """The bytes a validator signs for a vote. Nil is marked apart from the all-zero hash."""
-    return struct.pack(
-        ">12s32sBQIB32s",
-        b"tana/vote/1",
-        chain_id,
-        kind,
-        height,
-        round,
-        block_hash is not None,
-        block_hash or _NIL,
-    )
-
-
-def proposal_sign_bytes(chain_id: bytes, height: int, round: int, block_hash: bytes, valid_round: int) -> bytes:
-    """The bytes a proposer signs."""
-    return struct.pack(">16s32sQI32sq", b"tana/proposal/1", chain_id, height, round, block_hash, valid_round)

@@ -1,6 +1,9 @@
 """Validators, their voting power, quorum arithmetic and proposer rotation.
 
-Invariants of a `ValidatorSet`: 1. at least one validator; 2. sorted by public key, each key once;
+`Members` are who votes with what power; a `ValidatorSet` is members with their places in the proposer rotation, which
+moves on with every height while the members stay.
+
+Invariants of `Members`: 1. at least one validator; 2. sorted by public key, each key once;
 3. every power is in 1..MAX_POWER; 4. total power at most MAX_TOTAL_POWER (so that priorities fit 63 bits).
 """
 
@@ -8,8 +11,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
@@ -21,23 +24,22 @@ MAX_VALIDATORS = 256
 
 @dataclass(frozen=True, slots=True)
 class Validator:
-    """One validator: 32-byte node key, voting power, and priority in the proposer rotation."""
+    """One validator: 32-byte node key, voting power, and the name of its node."""
 
     public_key: bytes
     power: int
     node_id: str
-    priority: int = 0
 
 
 @dataclass(frozen=True)
-class ValidatorSet:
-    """The validators of one height."""
+class Members:
+    """Who votes, and with what power."""
 
     validators: tuple[Validator, ...]
 
     @classmethod
-    def create(cls, validators: Iterable[Validator]) -> ValidatorSet:
-        """A set in canonical order. Raises `InvalidInput` where an invariant does not hold."""
+    def create(cls, validators: Iterable[Validator]) -> Members:
+        """Members in canonical order. Raises `InvalidInput` where an invariant does not hold."""
         ordered = tuple(sorted(validators, key=lambda validator: validator.public_key))
         if not 1 <= len(ordered) <= MAX_VALIDATORS:
             raise InvalidInput(
@@ -53,20 +55,77 @@ class ValidatorSet:
             raise InvalidInput(f"the total power is over {MAX_TOTAL_POWER}", field="power")
         return cls(ordered)
 
-    def __len__(self) -> int:
-        return len(self.validators)
-
     @functools.cached_property
     def total_power(self) -> int:
         return sum(validator.power for validator in self.validators)
 
     @functools.cached_property
-    def _powers(self) -> dict[bytes, int]:
+    def by_key(self) -> dict[bytes, Validator]:
+        """The validators by public key, in the order of the keys."""
+        return {validator.public_key: validator for validator in self.validators}
+
+    @functools.cached_property
+    def powers(self) -> dict[bytes, int]:
         return {validator.public_key: validator.power for validator in self.validators}
+
+    @functools.cached_property
+    def indices(self) -> dict[bytes, int]:
+        return {validator.public_key: index for index, validator in enumerate(self.validators)}
+
+    @functools.cached_property
+    def hash(self) -> bytes:
+        """32 bytes that a header commits to: keys, powers and node ids."""
+        return hashlib.sha256(b"tana/validators/1" + msgspec.msgpack.encode(self.to_rows())).digest()
+
+    def to_rows(self) -> list[tuple[bytes, int, str]]:
+        """Rows `(public key, power, node id)` for storage."""
+        return [(item.public_key, item.power, item.node_id) for item in self.validators]
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[tuple[bytes, int, str]]) -> Members:
+        return cls(tuple(Validator(key, power, node_id) for key, power, node_id in rows))
+
+
+class ValidatorSet:
+    """The validators of one height: members, and each one's priority in the proposer rotation. Immutable."""
+
+    __slots__ = ("_ahead", "_proposers", "members", "priorities", "total_power", "validators")
+
+    def __init__(self, members: Members, priorities: Sequence[int] = ()) -> None:
+        self.members = members
+        self.validators = members.validators
+        self.priorities = tuple(priorities) or (0,) * len(members.validators)
+        self.total_power = members.total_power
+        self._proposers: list[Validator] = []
+        self._ahead: tuple[int, ...] = self.priorities
+        assert len(self.priorities) == len(self.validators)
+
+    @classmethod
+    def create(cls, validators: Iterable[Validator]) -> ValidatorSet:
+        """A set at the start of its rotation. Raises `InvalidInput` where an invariant does not hold."""
+        return cls(Members.create(validators))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ValidatorSet):
+            return NotImplemented
+        return self.members == other.members and self.priorities == other.priorities
+
+    def __hash__(self) -> int:
+        return hash((self.members, self.priorities))
+
+    def __repr__(self) -> str:
+        return f"ValidatorSet({self.to_rows()!r})"
+
+    def __len__(self) -> int:
+        return len(self.validators)
 
     def get_power(self, public_key: bytes) -> int:
         """Voting power of a key, 0 for a key that is not in the set."""
-        return self._powers.get(public_key, 0)
+        return self.members.powers.get(public_key, 0)
+
+    def get_index(self, public_key: bytes) -> int:
+        """A member's place in the set's order. Raises `KeyError` for a key that is not in the set."""
+        return self.members.indices[public_key]
 
     def is_quorum(self, power: int) -> bool:
         """Whether `power` is strictly more than two thirds of the total (the paper's 2f + 1)."""
@@ -76,16 +135,15 @@ class ValidatorSet:
         """Whether `power` is at least one third: faulty power is less, so a correct validator is in it (f + 1)."""
         return 3 * power >= self.total_power
 
-    @functools.cached_property
+    @property
     def quorum_power(self) -> int:
         """The least power that is a quorum."""
         return 2 * self.total_power // 3 + 1
 
-    @functools.cached_property
+    @property
     def hash(self) -> bytes:
-        """32 bytes that a header commits to: keys, powers and node ids, not the priorities (the state covers those)."""
-        rows = [(validator.public_key, validator.power, validator.node_id) for validator in self.validators]
-        return hashlib.sha256(b"tana/validators/1" + msgspec.msgpack.encode(rows)).digest()
+        """32 bytes that a header commits to: the members, not the priorities (the state covers those)."""
+        return self.members.hash
 
     def advanced(self, steps: int = 1) -> ValidatorSet:
         """The set with its proposer rotation moved on by `steps` turns.
@@ -93,33 +151,49 @@ class ValidatorSet:
         One turn: everyone gains its power as priority, the highest (lowest key on a tie) proposes and pays the
         total. Over `total_power` turns each validator proposes exactly `power` times.
         """
-        current = self.validators
+        priorities = self.priorities
         for _ in range(steps):
-            raised = [replace(validator, priority=validator.priority + validator.power) for validator in current]
-            chosen = _highest_priority(raised)
-            raised[chosen] = replace(raised[chosen], priority=raised[chosen].priority - self.total_power)
-            current = tuple(raised)
-        return ValidatorSet(current)
+            priorities = self._take_turn(priorities)[1]
+        return ValidatorSet(self.members, priorities)
 
-    @functools.lru_cache(maxsize=64)  # noqa: B019 - a set lives for a height and rounds ask again and again
+    def changed(self, members: Members) -> ValidatorSet:
+        """The set after a change of members, at the same point of the rotation.
+
+        Who stays keeps its priority. A new key begins behind everyone, at −1.125 times the total power (Tendermint's
+        rule): to leave and come back never wins a turn. Then priorities are drawn together to a spread of twice
+        the total power and moved to a mean of zero, so that no series of changes makes them grow.
+        """
+        total = members.total_power
+        known = dict(zip(self.members.powers, self.priorities, strict=True))
+        priorities = [known.get(item.public_key, -(total + total // 8)) for item in members.validators]
+        ratio = -(-(max(priorities) - min(priorities)) // (2 * total))
+        if ratio > 1:
+            priorities = [priority // ratio for priority in priorities]
+        mean = sum(priorities) // len(priorities)
+        return ValidatorSet(members, [priority - mean for priority in priorities])
+
     def get_proposer(self, round: int) -> Validator:
-        """The proposer of a round (from 0) of the height that this set belongs to. Cost: O(n · round)."""
-        ahead = self.advanced(round).validators
-        return ahead[
-            _highest_priority(
-                [replace(validator, priority=validator.priority + validator.power) for validator in ahead]
-            )
-        ]
+        """The proposer of a round (from 0) of the height that this set belongs to. Rounds are computed once."""
+        while len(self._proposers) <= round:
+            chosen, self._ahead = self._take_turn(self._ahead)
+            self._proposers.append(self.validators[chosen])
+        return self._proposers[round]
+
+    def _take_turn(self, priorities: Sequence[int]) -> tuple[int, tuple[int, ...]]:
+        """One turn of the rotation: the place of who proposes, and the priorities after it."""
+        raised = [priority + validator.power for priority, validator in zip(priorities, self.validators, strict=True)]
+        # index() finds the first of equals, and the set is sorted by key: the tie rule of `advanced`.
+        chosen = raised.index(max(raised))
+        raised[chosen] -= self.total_power
+        return chosen, tuple(raised)
 
     def to_rows(self) -> list[tuple[bytes, int, str, int]]:
         """Rows `(public key, power, node id, priority)` for storage."""
-        return [(item.public_key, item.power, item.node_id, item.priority) for item in self.validators]
+        return [
+            (item.public_key, item.power, item.node_id, priority)
+            for item, priority in zip(self.validators, self.priorities, strict=True)
+        ]
 
     @classmethod
-    def from_rows(cls, rows: Iterable[tuple[bytes, int, str, int]]) -> ValidatorSet:
-        return cls(tuple(Validator(key, power, node_id, priority) for key, power, node_id, priority in rows))
-
-
-def _highest_priority(validators: list[Validator]) -> int:
-    # max() keeps the first of equals, and the set is sorted by key: the tie rule of `advanced`.
-    return max(range(len(validators)), key=lambda index: validators[index].priority)
+    def from_rows(cls, rows: Sequence[tuple[bytes, int, str, int]]) -> ValidatorSet:
+        return cls(Members.from_rows(row[:3] for row in rows), [row[3] for row in rows])

@@ -4,17 +4,20 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from tana.cli.blockcheck import ChainWalk, check_block, parse_block
 from tana.crypto.keys import KeyPair, format_signature
+from tana.crypto.merkle import compute_root
 from tana.ledger.ledger import Ledger
 from tana.node.blocks import StoredBlock
 from tana.node.views import show_block
 from tana.types.block import Block, Certificate, CommitSignature, Header
 from tana.types.errors import InvalidInput
+from tana.types.evidence import Evidence
 from tana.types.genesis import Genesis, parse_genesis
-from tana.types.messages import PRECOMMIT, vote_sign_bytes
+from tana.types.messages import PRECOMMIT, PREVOTE, Proposal, Vote, proposal_sign_bytes, vote_sign_bytes
 from tana.types.transaction import SignedTransaction, Transaction, parse_signed_text
 
 Json = dict[str, Any]
@@ -75,6 +78,12 @@ def make_chain(genesis: Genesis, count: int, signers: list[KeyPair] | None = Non
 
 GENESIS = make_genesis()
 CHAIN = make_chain(GENESIS, 3)
+
+
+@pytest.mark.parametrize("value", [None, "x", -1, {}, 1.5, True, [1], [[]], [{}]])
+def test_invalid_type_of_evidence(value: object) -> None:
+    with pytest.raises(InvalidInput):
+        check({**CHAIN[0], "evidence": value})
 
 
 def check(body: Any) -> None:
@@ -226,6 +235,72 @@ def test_invalid_block_order() -> None:
         chain.advance(CHAIN[2])
 
 
+def make_convicting_chain() -> list[Json]:
+    """Three blocks; the second one convicts validator 3 of a double prevote and validator 2 of a double proposal."""
+    ledger = Ledger.from_genesis(GENESIS)
+    votes = []
+    for value in (None, b"b" * 32):
+        signature = VALIDATORS[3].sign(vote_sign_bytes(ledger.chain_id, PREVOTE, 1, 0, value))
+        votes.append(Vote(PREVOTE, 1, 0, value, VALIDATORS[3].public_key, signature))
+    proposals = []
+    for valid_round in (-1, 1):
+        signature = VALIDATORS[2].sign(proposal_sign_bytes(ledger.chain_id, 1, 2, b"b" * 32, valid_round))
+        proposals.append(Proposal(1, 2, b"b" * 32, valid_round, VALIDATORS[2].public_key, signature))
+    bodies = []
+    for evidence in ([], [Evidence.create(*votes), Evidence.create(*proposals)], [], []):
+        block = ledger.build_block(VALIDATORS[0].public_key, ledger.time_ms + 1000, (), evidence=evidence)
+        signers = [key for key in VALIDATORS if ledger.validators.get_power(key.public_key)]
+        ledger.commit(block)
+        certificate = make_certificate(ledger.chain_id, block.height, block.hash, signers)
+        bodies.append(show_block(StoredBlock(block.data, certificate)))
+    return bodies
+
+
+CONVICTING = make_convicting_chain()
+
+
+def test_good_chain_with_evidence_and_the_validators_that_are_left() -> None:
+    chain = ChainWalk(GENESIS)
+    for body in CONVICTING:
+        chain.advance(body)
+    assert len(CONVICTING[1]["evidence"]) == 2
+    assert chain.ledger.validators.total_power == 2
+
+
+@pytest.mark.parametrize("field", ["kind", "height", "round", "validator"])
+def test_invalid_evidence_field(field: str) -> None:
+    body = copy.deepcopy(CONVICTING[1])
+    row = body["evidence"][0]
+    others = {"kind": "precommit", "validator": VALIDATORS[0].public_text, "height": 2, "round": 1}
+    row[field] = others[field] if row[field] != others[field] else "prevote"
+    with pytest.raises(InvalidInput, match="evidence"):
+        check(body)
+
+
+@pytest.mark.parametrize("field", ["blockHash", "signature"])
+def test_invalid_evidence_message(field: str) -> None:
+    body = copy.deepcopy(CONVICTING[1])
+    row = body["evidence"][0]["second"]
+    row[field] = row[field][:-2] + ("00" if row[field][-2:] != "00" else "11")
+    with pytest.raises(InvalidInput, match="another evidence root"):
+        check(body)
+
+
+def test_invalid_evidence_left_out() -> None:
+    with pytest.raises(InvalidInput, match="another evidence root"):
+        check({**CONVICTING[1], "evidence": CONVICTING[1]["evidence"][:1]})
+
+
+def test_invalid_evidence_that_its_validator_did_not_sign() -> None:
+    block, _ = parse_block(CONVICTING[1])
+    first, second = block.evidence[0].first, block.evidence[0].second
+    forged = Evidence(msgspec.structs.replace(first, signature=b"f" * 64), second)
+    header = msgspec.structs.replace(block.header, evidence_root=compute_root([forged.hash]))
+    body = certify(Block.create(header, block.transactions, [forged]))
+    with pytest.raises(InvalidInput, match="did not sign"):
+        check(body)
+
+
 def test_invalid_parent_of_a_fork() -> None:
     chain = ChainWalk(GENESIS)
     chain.advance(CHAIN[0])
@@ -247,6 +322,9 @@ def rebuild(body: Json, **fields: str) -> Json:
     values = {name: getattr(block.header, name) for name in Header.__struct_fields__}
     names = {"previousHash": "parent", "stateRoot": "state_root"}
     values |= {names[name]: bytes.fromhex(text) for name, text in fields.items()}
-    forged = Block.create(Header(**values), block.transactions)
+    return certify(Block.create(Header(**values), block.transactions))
+
+
+def certify(forged: Block) -> Json:
     certificate = make_certificate(forged.header.chain_id, forged.height, forged.hash, VALIDATORS[:3])
     return show_block(StoredBlock(forged.data, certificate))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from tana.consensus.announcements import create_announcement, find_lacking
 from tana.consensus.effects import (
+    Accuse,
     Append,
     Broadcast,
     ConsensusEffect,
@@ -22,6 +23,7 @@ from tana.consensus.effects import (
 from tana.consensus.tendermint import Tendermint, Timeouts
 from tana.crypto.merkle import EMPTY_ROOT
 from tana.types.block import NO_EVIDENCE_ROOT, Block, Certificate, Header
+from tana.types.evidence import Evidence
 from tana.types.messages import BlockPart, Proposal, Vote
 from tana.types.validator_set import Validator, ValidatorSet
 
@@ -109,6 +111,7 @@ class Cluster:
         self.lines: set[int] | None = set() if collect_lines else None
         self.queue: list[Envelope] = []
         self.say: Callable[[str], None] = lambda line: None
+        self.accused: dict[int, list[Evidence]] = {}
         self.signed: dict[tuple[int, int, int, int], Vote | Proposal] = {}
         self.nodes = [self._create_node(index) for index in range(len(powers))]
         for node in self.nodes:
@@ -162,6 +165,8 @@ class Cluster:
                 self._start(node)
             case Report(name, fields):
                 self.say(f"{node.index} reports {name}: {fields.get('reason', fields.get('kind', ''))}")
+            case Accuse(evidence):
+                self.accused.setdefault(node.index, []).append(evidence)
             case Halt(reason):
                 self.say(f"{node.index} halts: {reason}")
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from tana.consensus.effects import Broadcast, ConsensusEffect, Report, SetTimer, Timer
+from tana.consensus.effects import Accuse, Broadcast, ConsensusEffect, Report, Seen, SetTimer, Timer
 from tana.consensus.tendermint import Step, Tendermint, Timeouts
 from tana.types.block import Block, RawTransaction
+from tana.types.evidence import Evidence
 from tana.types.messages import (
     PRECOMMIT,
     PREVOTE,
@@ -101,6 +102,77 @@ def test_equivocating_vote_is_reported_and_counts_once_for_anything() -> None:
     core.on_vote(make_vote(0, PREVOTE, BLOCK.hash), 0)
     assert reasons(core.on_vote(make_vote(0, PREVOTE, None), 0)) == ["equivocation"]
     assert core.votes.get(0, PREVOTE).power == 1
+
+
+def accusations(effects: list[ConsensusEffect]) -> list[Evidence]:
+    return [effect.evidence for effect in effects if isinstance(effect, Accuse)]
+
+
+def test_both_conflicting_votes_are_handed_over_once_verified() -> None:
+    core = make_core()
+    core.on_vote(make_vote(0, PREVOTE, BLOCK.hash), 0)
+    forged = msgspec.structs.replace(make_vote(0, PREVOTE, BLOCK.hash), block_hash=b"x" * 32)
+    assert accusations(core.on_vote(forged, 0)) == []
+    found = accusations(core.on_vote(make_vote(0, PREVOTE, None), 0))
+    assert found == [Evidence.create(make_vote(0, PREVOTE, BLOCK.hash), make_vote(0, PREVOTE, None))]
+
+
+def test_votes_of_two_kinds_or_rounds_are_no_contradiction() -> None:
+    core = make_core()
+    core.on_vote(make_vote(0, PREVOTE, BLOCK.hash), 0)
+    assert accusations(core.on_vote(make_vote(0, PRECOMMIT, None), 0)) == []
+    assert accusations(core.on_vote(make_vote(0, PREVOTE, None, round=1), 0)) == []
+
+
+def test_an_equivocators_flood_costs_two_checks() -> None:
+    checks = 0
+
+    def count(public_key: bytes, message: bytes, signature: bytes) -> bool:
+        nonlocal checks
+        checks += 1
+        return verify_stand_in(public_key, message, signature)
+
+    core = Tendermint(CHAIN_ID, ToyApplication(9, b"f" * 32), Timeouts(), None, count)
+    core.start_height(1, VALIDATORS, 0)
+    for number in range(100):
+        core.on_vote(make_vote(0, PREVOTE, bytes([number]) * 32), 0)
+        core.on_proposal(make_proposal(block_hash=bytes([number]) * 32), 0)
+    assert checks == 4
+
+
+def test_a_contradiction_in_the_log_is_found_again_after_a_restart() -> None:
+    core = make_core()
+    records = [Seen(make_vote(0, PREVOTE, BLOCK.hash)), Seen(make_vote(0, PREVOTE, None))]
+    assert len(accusations(core.start_height(1, VALIDATORS, 0, records))) == 1
+
+
+def test_a_proposal_with_another_valid_round_is_a_contradiction() -> None:
+    core = make_core()
+    core.on_work(0)
+    for index in range(3):
+        core.on_vote(make_vote(index, PRECOMMIT, None), 0)
+    core.on_timeout(Timer("precommit", 1, 0), 0)
+    first, second = make_proposal(1, round=1), make_proposal(1, round=1, valid_round=0)
+    assert accusations(core.on_proposal(first, 0)) == []
+    assert accusations(core.on_proposal(second, 0)) == [Evidence.create(first, second)]
+
+
+def test_an_odd_signature_under_equal_fields_is_no_contradiction() -> None:
+    core = make_core()
+    core.on_proposal(make_proposal(), 0)
+    core.on_vote(make_vote(0, PREVOTE, BLOCK.hash), 0)
+    odd = b"o" * 64
+    assert core.on_proposal(msgspec.structs.replace(make_proposal(), signature=odd), 0) == []
+    assert core.on_vote(msgspec.structs.replace(make_vote(0, PREVOTE, BLOCK.hash), signature=odd), 0) == []
+
+
+def test_a_late_contradiction_of_the_height_before_is_found() -> None:
+    core = make_core()
+    core.on_vote(make_vote(0, PRECOMMIT, BLOCK.hash), 0)
+    core.start_height(2, VALIDATORS, 0)
+    assert accusations(core.on_vote(make_vote(0, PRECOMMIT, None), 0)) == [
+        Evidence.create(make_vote(0, PRECOMMIT, None), make_vote(0, PRECOMMIT, BLOCK.hash))
+    ]
 
 
 def test_invalid_proposal_out_of_turn() -> None:

@@ -1,10 +1,18 @@
-"""Tallies: sums, masks, and the bounds that keep a liar from filling the memory."""
+"""Tallies: sums, tags, and the bounds that keep a liar from filling the memory."""
 
 from __future__ import annotations
 
 import pytest
 
-from tana.consensus.votes import MAX_FUTURE_ROUNDS, HeightVotes, VoteTally
+from tana.consensus.votes import (
+    MAX_FUTURE_ROUNDS,
+    TAG_BYTES,
+    TAG_NIL,
+    TAG_NONE,
+    TAG_TWO,
+    HeightVotes,
+    VoteTally,
+)
 from tana.types.messages import PRECOMMIT, PREVOTE, Vote
 from tests.consensus.helpers import make_validators
 
@@ -53,13 +61,26 @@ def test_a_third_value_is_kept_only_where_others_back_it() -> None:
     assert tally.find_quorum() == (True, b"c" * 32)
 
 
-def test_masks_say_who_voted_and_what_a_peer_lacks() -> None:
-    tally = VoteTally(VALIDATORS)
-    for index in (0, 3):
-        tally.add(vote(index, b"a"))
-    assert tally.mask() == bytes([0b1001])
-    assert [item.validator for item in tally.missing_from(bytes([0b0001]))] == [KEYS[3]]
-    assert list(tally.missing_from(tally.mask())) == []
+def test_tags_say_who_voted_what_and_a_peer_gets_the_difference() -> None:
+    tally, other = VoteTally(VALIDATORS), VoteTally(VALIDATORS)
+    tally.add(vote(0, b"a"))
+    tally.add(vote(3, None))
+    assert tally.tags == b"aaaa" + TAG_NONE + TAG_NONE + TAG_NIL
+    other.add(vote(3, None))
+    assert [item.validator for item in tally.lacking_from(other.tags)] == [KEYS[0]]
+    assert list(tally.lacking_from(tally.tags)) == []
+    assert list(tally.lacking_from(b"")) == [vote(0, b"a"), vote(3, None)]
+
+
+def test_two_who_were_told_different_things_tell_each_other() -> None:
+    tally, other = VoteTally(VALIDATORS), VoteTally(VALIDATORS)
+    tally.add(vote(0, b"a"))
+    other.add(vote(0, b"b"))
+    assert list(tally.lacking_from(other.tags)) == list(tally.conflicting_with(other.tags)) == [vote(0, b"a")]
+    other.add(vote(0, b"a"))
+    assert other.tags[:TAG_BYTES] == TAG_TWO
+    assert list(tally.lacking_from(other.tags)) == list(tally.conflicting_with(other.tags)) == []
+    assert list(other.lacking_from(tally.tags)) == [vote(0, b"b")]
 
 
 @pytest.mark.parametrize("power_ahead", [1, 2])

@@ -8,6 +8,8 @@ from tana.crypto import merkle
 from tana.crypto.body import verify_body
 from tana.types.block import NO_EVIDENCE_ROOT, Block, Header, RawTransaction
 from tana.types.errors import InvalidInput
+from tana.types.evidence import Evidence
+from tana.types.vote import Vote
 
 BODY = tuple(RawTransaction(bytes([number]), bytes(64)) for number in range(3))
 
@@ -53,3 +55,12 @@ def test_invalid_body(body: tuple[RawTransaction, ...], count: int) -> None:
     with pytest.raises(InvalidInput) as caught:
         verify_body(make_block(body, count))
     assert caught.value.code == "wrong_body"
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_invalid_evidence_in_the_body(count: int) -> None:
+    block = make_block(BODY, 3)
+    votes = (Vote(1, 1, 0, value, bytes(32), bytes(64)) for value in (None, bytes(32)))
+    evidence = Evidence.create(*votes)
+    with pytest.raises(InvalidInput, match="evidence root"):
+        verify_body(Block.create(block.header, BODY, [evidence] * count))

@@ -11,6 +11,7 @@ from tana.crypto import merkle
 from tana.crypto.keys import KeyPair
 from tana.ledger.ledger import Execution, Ledger
 from tana.types.block import Block, RawTransaction
+from tana.types.evidence import Evidence
 from tana.types.genesis import (
     Genesis,
     GenesisAccount,
@@ -19,6 +20,7 @@ from tana.types.genesis import (
     GenesisValidator,
 )
 from tana.types.transaction import SignedTransaction, sign_body
+from tana.types.vote import PREVOTE, Vote, vote_sign_bytes
 
 SOVEREIGN = KeyPair.from_seed(b"s" * 32)
 STAFF = KeyPair.from_seed(b"t" * 32)
@@ -99,8 +101,15 @@ def build_and_commit(ledger: Ledger, *transactions: SignedTransaction) -> Execut
     return ledger.commit(block)
 
 
-def remake(block: Block, transactions: Sequence[RawTransaction] | None = None, **header_fields: Any) -> Block:
-    """The block with other header fields, and other transactions (under their own root and count) where given."""
+def remake(
+    block: Block,
+    transactions: Sequence[RawTransaction] | None = None,
+    evidence: Sequence[Evidence] | None = None,
+    **header_fields: Any,
+) -> Block:
+    """The block with other header fields, and other transactions and evidence (under their own roots) where given."""
+    if evidence is not None:
+        header_fields = {"evidence_root": merkle.compute_root([item.hash for item in evidence]), **header_fields}
     if transactions is not None:
         header_fields = {
             "transaction_count": len(transactions),
@@ -108,4 +117,26 @@ def remake(block: Block, transactions: Sequence[RawTransaction] | None = None, *
             **header_fields,
         }
     header = msgspec.structs.replace(block.header, **header_fields)
-    return Block.create(header, block.transactions if transactions is None else transactions)
+    return Block.create(
+        header,
+        block.transactions if transactions is None else transactions,
+        block.evidence if evidence is None else evidence,
+    )
+
+
+def accuse(
+    key: KeyPair,
+    height: int,
+    kind: int = PREVOTE,
+    *,
+    round: int = 0,
+    values: tuple[bytes | None, bytes | None] = (None, b"b" * 32),
+    chain_id: bytes | None = None,
+) -> Evidence:
+    """Evidence with real signatures: two votes by `key`, on the chain of `make_genesis()` where no other is named."""
+    chain = chain_id or make_genesis().compute_chain_id()
+    votes = []
+    for value in values:
+        signature = key.sign(vote_sign_bytes(chain, kind, height, round, value))
+        votes.append(Vote(kind, height, round, value, key.public_key, signature))
+    return Evidence.create(*votes)

@@ -226,7 +226,7 @@ class TestSync:
     def test_inflated_claim_does_not_stall_a_node(self) -> None:
         net = MachineNet(4)
         net.run_until(net.all_at(1))
-        claim = Announcement(2**40, 0, 1, (), ())
+        claim = Announcement(2**40, 0, 1, (), (), (), ())
         for node in net.nodes[:3]:
             net.give(node, Received(net.nodes[3].key.public_key, claim))
         net.stop(3)
@@ -261,7 +261,7 @@ def _lie(final: FinalBlock, how: str) -> FinalBlock:
 
 def test_messages_of_strangers_are_passed_over() -> None:
     net = MachineNet(3)
-    assert net.nodes[0].machine.step(Received(b"x" * 32, Announcement(5, 0, 1, (), ())), 0) == []
+    assert net.nodes[0].machine.step(Received(b"x" * 32, Announcement(5, 0, 1, (), (), (), ())), 0) == []
 
 
 def test_malformed_gossip_is_reported_and_harmless() -> None:

@@ -19,6 +19,8 @@ from tana.types.block import (
     RawTransaction,
 )
 from tana.types.errors import InvalidInput
+from tana.types.evidence import Evidence
+from tana.types.vote import Vote
 
 hashes = st.binary(min_size=32, max_size=32)
 counts = st.integers(0, 2**62)
@@ -38,7 +40,17 @@ headers = st.builds(
     evidence_root=hashes,
 )
 transactions = st.builds(RawTransaction, text=st.binary(max_size=300), signature=st.binary(min_size=64, max_size=64))
-blocks = st.builds(Block.create, headers, st.lists(transactions, max_size=20))
+votes = st.builds(
+    Vote,
+    kind=st.integers(1, 2),
+    height=st.integers(1, 2**62),
+    round=st.integers(0, 2**31),
+    block_hash=st.none() | hashes,
+    validator=hashes,
+    signature=st.binary(min_size=64, max_size=64),
+)
+evidences = st.builds(Evidence, first=votes, second=votes)
+blocks = st.builds(Block.create, headers, st.lists(transactions, max_size=20), st.lists(evidences, max_size=16))
 
 HEADER = Header(
     version=1,
@@ -55,6 +67,7 @@ HEADER = Header(
     evidence_root=NO_EVIDENCE_ROOT,
 )
 BLOCK = Block.create(HEADER, [RawTransaction(b"text", b"s" * 64)])
+EVIDENCE = Evidence(*(Vote(1, 7, 0, value, b"v" * 32, b"s" * 64) for value in (None, b"b" * 32)))
 
 
 @given(blocks)
@@ -124,7 +137,7 @@ def test_header_encoding_is_frozen() -> None:
         )
     )
     assert HEADER.compute_hash() == hashlib.sha256(b"tana/header/1" + fields).digest()
-    assert BLOCK.data == b"\x92" + fields + b"\x91\x92\xc4\x04text\xc4\x40" + b"s" * 64
+    assert BLOCK.data == b"\x93" + fields + b"\x91\x92\xc4\x04text\xc4\x40" + b"s" * 64 + b"\x90"
 
 
 def test_leaf_of_a_raw_transaction() -> None:
@@ -132,29 +145,32 @@ def test_leaf_of_a_raw_transaction() -> None:
 
 
 ENCODED_HEADER = msgspec.msgpack.encode(HEADER)
+EMPTY = b"\x90\x90"
 HOSTILE = {
     "empty": b"",
     "null": b"\xc0",
     "map": b"\x80",
     "no_transactions": b"\x91" + ENCODED_HEADER,
-    "third_member": b"\x93" + ENCODED_HEADER + b"\x90\xc0",
-    "header_field_missing": b"\x92\x9b" + ENCODED_HEADER[1:-34] + b"\x90",
-    "header_field_extra": b"\x92\x9d" + ENCODED_HEADER[1:] + b"\x00\x90",
-    "version_2": b"\x92" + ENCODED_HEADER.replace(b"\x9c\x01", b"\x9c\x02", 1) + b"\x90",
-    "height_0": b"\x92" + ENCODED_HEADER.replace(b"\x07\xc4\x20p", b"\x00\xc4\x20p") + b"\x90",
+    "no_evidence": b"\x92" + ENCODED_HEADER + b"\x90",
+    "fourth_member": b"\x94" + ENCODED_HEADER + b"\x90\x90\xc0",
+    "header_field_missing": b"\x93\x9b" + ENCODED_HEADER[1:-34] + EMPTY,
+    "header_field_extra": b"\x93\x9d" + ENCODED_HEADER[1:] + b"\x00" + EMPTY,
+    "version_2": b"\x93" + ENCODED_HEADER.replace(b"\x9c\x01", b"\x9c\x02", 1) + EMPTY,
+    "height_0": b"\x93" + ENCODED_HEADER.replace(b"\x07\xc4\x20p", b"\x00\xc4\x20p") + EMPTY,
     "height_as_float": b"\x92"
     + ENCODED_HEADER.replace(b"\x07\xc4\x20p", b"\xcb\x40\x1c" + bytes(6) + b"\xc4\x20p")
-    + b"\x90",
-    "height_in_a_longer_form": b"\x92" + ENCODED_HEADER.replace(b"\x07\xc4\x20p", b"\xcc\x07\xc4\x20p") + b"\x90",
-    "time_below_0": b"\x92" + ENCODED_HEADER.replace(b"\xcd\x03\xe8", b"\xff") + b"\x90",
-    "hash_of_31_bytes": b"\x92" + ENCODED_HEADER.replace(b"\xc4\x20" + b"p" * 32, b"\xc4\x1f" + b"p" * 31) + b"\x90",
-    "hash_of_33_bytes": b"\x92" + ENCODED_HEADER.replace(b"\xc4\x20" + b"p" * 32, b"\xc4\x21" + b"p" * 33) + b"\x90",
-    "hash_as_text": b"\x92" + ENCODED_HEADER.replace(b"\xc4\x20" + b"p" * 32, b"\xd9\x20" + b"p" * 32) + b"\x90",
-    "signature_of_63_bytes": b"\x92" + ENCODED_HEADER + b"\x91\x92\xc4\x01x\xc4\x3f" + b"s" * 63,
-    "text_as_string": b"\x92" + ENCODED_HEADER + b"\x91\x92\xa1x\xc4\x40" + b"s" * 64,
-    "bin16_where_bin8_is_enough": b"\x92" + ENCODED_HEADER + b"\x91\x92\xc5\x00\x01x\xc4\x40" + b"s" * 64,
-    "array16_where_fixarray_is_enough": b"\xdc\x00\x02" + ENCODED_HEADER + b"\x90",
-    "array_longer_than_the_bytes": b"\x92" + ENCODED_HEADER + b"\xdd\xff\xff\xff\xff",
+    + EMPTY,
+    "height_in_a_longer_form": b"\x93" + ENCODED_HEADER.replace(b"\x07\xc4\x20p", b"\xcc\x07\xc4\x20p") + EMPTY,
+    "time_below_0": b"\x93" + ENCODED_HEADER.replace(b"\xcd\x03\xe8", b"\xff") + EMPTY,
+    "hash_of_31_bytes": b"\x93" + ENCODED_HEADER.replace(b"\xc4\x20" + b"p" * 32, b"\xc4\x1f" + b"p" * 31) + EMPTY,
+    "hash_of_33_bytes": b"\x93" + ENCODED_HEADER.replace(b"\xc4\x20" + b"p" * 32, b"\xc4\x21" + b"p" * 33) + EMPTY,
+    "hash_as_text": b"\x93" + ENCODED_HEADER.replace(b"\xc4\x20" + b"p" * 32, b"\xd9\x20" + b"p" * 32) + EMPTY,
+    "signature_of_63_bytes": b"\x93" + ENCODED_HEADER + b"\x91\x92\xc4\x01x\xc4\x3f" + b"s" * 63 + b"\x90",
+    "text_as_string": b"\x93" + ENCODED_HEADER + b"\x91\x92\xa1x\xc4\x40" + b"s" * 64 + b"\x90",
+    "bin16_where_bin8_is_enough": b"\x93" + ENCODED_HEADER + b"\x91\x92\xc5\x00\x01x\xc4\x40" + b"s" * 64 + b"\x90",
+    "array16_where_fixarray_is_enough": b"\xdc\x00\x03" + ENCODED_HEADER + EMPTY,
+    "seventeen_evidences": b"\x93" + ENCODED_HEADER + b"\x90\xdc\x00\x11" + msgspec.msgpack.encode(EVIDENCE) * 17,
+    "array_longer_than_the_bytes": b"\x93" + ENCODED_HEADER + b"\xdd\xff\xff\xff\xff",
     "deep_nesting": b"\x91" * 100_000,
 }
 

@@ -29,6 +29,7 @@ BODY: dict[str, Any] = {
         "maxBlockTransactions": 5000,
         "requireChainId": False,
         "maxClockLeadMs": 10000,
+        "evidenceMaxAgeHeights": 10000,
     },
 }
 
@@ -94,6 +95,7 @@ HOSTILE: dict[str, Callable[[dict[str, Any]], Any]] = {
     "block_bytes_big": lambda body: body["parameters"].update(maxBlockBytes=4 * 1024 * 1024 + 1),
     "block_transactions": lambda body: body["parameters"].update(maxBlockTransactions=0),
     "require_chain_id": lambda body: body["parameters"].update(requireChainId="yes"),
+    "evidence_age": lambda body: body["parameters"].update(evidenceMaxAgeHeights=0),
     "clock_lead": lambda body: body["parameters"].update(maxClockLeadMs=0),
     "unknown_parameter": lambda body: body["parameters"].update(extra=1),
 }

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tana.types.block import Certificate, RawTransaction
 from tana.types.errors import InvalidInput
+from tana.types.evidence import Evidence
 from tana.types.messages import (
     PRECOMMIT,
     PREVOTE,
@@ -20,7 +21,9 @@ from tana.types.messages import (
     BlockPart,
     Blocks,
     BlocksRequest,
+    EvidenceMessage,
     FinalBlock,
+    PastVotes,
     Proposal,
     RoundVotes,
     Transactions,
@@ -33,12 +36,17 @@ from tana.types.messages import (
 CHAIN, HASH, KEY, SIGNATURE = b"c" * 32, b"h" * 32, b"v" * 32, b"s" * 64
 VOTE = Vote(PREVOTE, 7, 0, HASH, KEY, SIGNATURE)
 PROPOSAL = Proposal(7, 0, HASH, -1, KEY, SIGNATURE)
+ROUND_VOTES = RoundVotes(0, b"pppp", b"\0" * 16, b"", True, False)
+NO_VOTES = RoundVotes(0, b"", b"", b"", False, False)
 MESSAGES = [
     VOTE,
     Vote(PRECOMMIT, 1, 5, None, KEY, SIGNATURE),
     PROPOSAL,
     BlockPart(7, b"bytes"),
-    Announcement(7, -1, 0, (RoundVotes(0, b"\x01", b"", True),), (HASH,)),
+    Announcement(
+        7, -1, 0, (RoundVotes(0, b"pppp", b"\0" * 16, b"", True, False),), (HASH,), (PastVotes(6, ()),), (KEY,)
+    ),
+    EvidenceMessage(Evidence(VOTE, PROPOSAL)),
     Transactions((RawTransaction(b"text", SIGNATURE),)),
     BlocksRequest(1, 9),
     Blocks((FinalBlock(b"data", Certificate(7, 0, HASH, ())),)),
@@ -83,11 +91,16 @@ def test_invalid_lengths_of_every_message(message: Any) -> None:
         Proposal(7, 0, HASH, -1, KEY[1:], SIGNATURE),
         Proposal(7, 0, HASH, -1, KEY, b""),
         BlockPart(7, "text"),  # type: ignore[arg-type]
-        Announcement(7, -2, 0, (), ()),
-        Announcement(7, 0, 4, (), ()),
-        Announcement(7, 0, 0, (RoundVotes(0, b"\xff" * 33, b"", False),), ()),
-        Announcement(7, 0, 0, (RoundVotes(0, b"", b"", False),) * 65, ()),
-        Announcement(7, 0, 0, (), (HASH,) * 65),
+        Announcement(7, -2, 0, (), (), (), ()),
+        Announcement(7, 0, 4, (), (), (), ()),
+        Announcement(7, 0, 0, (RoundVotes(0, b"", b"\xff" * 1025, b"", False, False),), (), (), ()),
+        Announcement(7, 0, 0, (RoundVotes(0, b"fives", b"", b"", False, False),), (), (), ()),
+        Announcement(7, 0, 0, (NO_VOTES,) * 65, (), (), ()),
+        Announcement(7, 0, 0, (), (HASH,) * 65, (), ()),
+        Announcement(7, 0, 0, (), (), (PastVotes(6, ()),) * 17, ()),
+        Announcement(7, 0, 0, (), (), (PastVotes(6, (NO_VOTES,) * 5),), ()),
+        Announcement(7, 0, 0, (), (), (), (KEY,) * 65),
+        EvidenceMessage(Evidence(VOTE, BlockPart(7, b""))),  # type: ignore[arg-type]
         Transactions((RawTransaction(b"text", SIGNATURE[1:]),)),
         Transactions((RawTransaction(b"", SIGNATURE),) * 1001),
         BlocksRequest(0, 9),

@@ -87,8 +87,8 @@ def test_a_round_is_a_turn_ahead(powers: list[int]) -> None:
 @given(powers_lists, st.integers(0, 40))
 def test_priorities_stay_in_bounds_and_sum_to_zero(powers: list[int], steps: int) -> None:
     validators = make_set(*powers).advanced(steps)
-    assert sum(item.priority for item in validators.validators) == 0
-    assert all(abs(item.priority) <= validators.total_power for item in validators.validators)
+    assert sum(validators.priorities) == 0
+    assert all(abs(priority) <= validators.total_power for priority in validators.priorities)
 
 
 @given(powers_lists, st.integers(0, 10))

@@ -1,0 +1,70 @@
+"""Votes and proposals: what validators sign (arXiv:1807.04938, section III), and the bytes that are signed.
+
+A signature covers a domain tag, the chain id and every field, so it is worth nothing on another chain or in
+another message. A *slot* is what a correct validator signs one message for: height, round and kind.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Annotated
+
+import msgspec
+
+from tana.types.fields import Hash, Height, PublicKey, Round, Signature
+
+PROPOSAL = 0
+PREVOTE = 1
+PRECOMMIT = 2
+VOTE_NAMES = {PREVOTE: "prevote", PRECOMMIT: "precommit"}
+_NIL = b"\0" * 32
+
+
+class Vote(msgspec.Struct, frozen=True, array_like=True, tag="vote", forbid_unknown_fields=True):
+    """A prevote or precommit for a block hash, or for nil (`block_hash` None)."""
+
+    kind: Annotated[int, msgspec.Meta(ge=1, le=2)]
+    height: Height
+    round: Round
+    block_hash: Hash | None
+    validator: PublicKey
+    signature: Signature
+
+    def sign_bytes(self, chain_id: bytes) -> bytes:
+        return vote_sign_bytes(chain_id, self.kind, self.height, self.round, self.block_hash)
+
+
+class Proposal(msgspec.Struct, frozen=True, array_like=True, tag="proposal", forbid_unknown_fields=True):
+    """A proposer's signed claim for a round; the block itself travels as a `BlockPart`.
+
+    `valid_round` is the round in which the proposer saw a polka for this block, −1 for a fresh block.
+    """
+
+    height: Height
+    round: Round
+    block_hash: Hash
+    valid_round: Annotated[int, msgspec.Meta(ge=-1, le=2**31)]
+    validator: PublicKey
+    signature: Signature
+
+    def sign_bytes(self, chain_id: bytes) -> bytes:
+        return proposal_sign_bytes(chain_id, self.height, self.round, self.block_hash, self.valid_round)
+
+
+def vote_sign_bytes(chain_id: bytes, kind: int, height: int, round: int, block_hash: bytes | None) -> bytes:
+    """The bytes a validator signs for a vote. Nil is marked apart from the all-zero hash."""
+    return struct.pack(
+        ">12s32sBQIB32s",
+        b"tana/vote/1",
+        chain_id,
+        kind,
+        height,
+        round,
+        block_hash is not None,
+        block_hash or _NIL,
+    )
+
+
+def proposal_sign_bytes(chain_id: bytes, height: int, round: int, block_hash: bytes, valid_round: int) -> bytes:
+    """The bytes a proposer signs."""
+    return struct.pack(">16s32sQI32sq", b"tana/proposal/1", chain_id, height, round, block_hash, valid_round)

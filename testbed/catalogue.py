@@ -1,17 +1,22 @@
-"""The catalogue: steps, faults and checkers, each with what its file says of itself, as tables for the docs."""
+"""The catalogue: what every step, fault, checker and behaviour says of itself, as tables for the docs."""
 
 from __future__ import annotations
 
 import importlib
 import typing
+from collections.abc import Callable
 
 import msgspec
 
+from testbed.byzantine import ALL_BEHAVIOURS, Behaviour
 from testbed.checkers import CHECKERS
 from testbed.checkers.tailnet import TailnetChecker
 from testbed.faults import FAULTS
+from testbed.plan import MUST, MUST_NOT, compute_expectation
 from testbed.scenario import Step, Timing
 
+CLUSTERS = ((3, 1), (4, 1), (7, 2))
+"""Validators and traitors among them, for which behaviours are described."""
 BEGIN, END = "<!-- catalogue: begin -->", "<!-- catalogue: end -->"
 
 
@@ -47,11 +52,35 @@ def render_catalogue() -> str:
     )
 
 
-def replace_catalogue(text: str) -> str:
-    """A document with what stands between its two marks replaced by the catalogue as it is now."""
+def render_behaviours() -> str:
+    """A Markdown table of every Byzantine behaviour, and what it must do to 3, 4 and 7 validators."""
+    rows = [
+        (
+            f"`{kind}`",
+            _first_line(behaviour).rpartition(". ")[0],
+            *(describe_outcome(behaviour, count, traitors) for count, traitors in CLUSTERS),
+        )
+        for kind, behaviour in ALL_BEHAVIOURS.items()
+    ]
+    heads = (f"{traitors} of {count}" for count, traitors in CLUSTERS)
+    return _table(("behaviour", "what the traitor does", *heads), rows)
+
+
+def describe_outcome(behaviour: type[Behaviour], count: int, traitors: int) -> str:
+    """What quorum arithmetic says of a behaviour: P it goes on, H it halts, E evidence is committed; safe always."""
+    powers = {str(number): 1 for number in range(count)}
+    liars = list(powers)[:traitors]
+    progress, _ = compute_expectation(powers, liars if behaviour.is_withholding else (), liars)
+    if progress == MUST:
+        return "P, E" if behaviour.is_punished else "P"
+    return "H" if progress == MUST_NOT else "safe"
+
+
+def replace_catalogue(text: str, render: Callable[[], str] = render_catalogue) -> str:
+    """A document with what stands between its two marks replaced by the tables as they are now."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{render_catalogue()}\n\n{END}{after}"
+    return f"{before}{BEGIN}\n\n{render()}\n\n{END}{after}"
 
 
 def _describe_fields(kind: type[msgspec.Struct]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from testbed import answers
 from testbed.backends.base import MESH, Answer, Backend, Containers, Request
+from testbed.byzantine import LIED
 from testbed.checkers.base import Checker
 from testbed.history import Event, History
 from testbed.plan import Plan
@@ -18,7 +19,7 @@ from testbed.screen import Screen, make_rows
 from testbed.verdict import Outcome, RunEnded, Verdict
 
 BLOCKS_PER_REQUEST = 50
-NOTABLE = frozenset(("prevote_nil", "equivocation", "sync_refused", "vote_refused", "halted", "heartbeat_failed"))
+NOTABLE = frozenset(("prevote_nil", "equivocation", "sync_refused", "vote_refused", "halted", "heartbeat_failed", LIED))
 """Log entries that go into the history: they explain a run that fails."""
 
 Condition = Callable[[], bool]
@@ -42,6 +43,8 @@ class View:
     """Why a node gave no answer the last time."""
     refusals: dict[str, dict[str, Any]] = field(default_factory=dict)
     """The last notable log entry of a node."""
+    lies: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    """The heights about which a node says that it lied, by node and behaviour."""
 
 
 class Cluster:
@@ -130,6 +133,10 @@ class Cluster:
 
     def get_health(self, node: str) -> dict[str, Any] | None:
         return self.view.health.get(node)
+
+    def count_lies(self, node: str, behaviour: str) -> int:
+        """About how many heights a node says that it has lied."""
+        return len(self.view.lies.get((node, behaviour), ()))
 
     def get_mesh_row(self, node: str) -> dict[str, Any] | None:
         return self.view.mesh.get(node)
@@ -278,5 +285,8 @@ class Cluster:
                 facts = {
                     key: value for key, value in entry.items() if key not in ("event", "node", "name", "timestamp")
                 }
-                self.view.refusals[node] = {"name": entry["event"], **facts}
+                if entry["event"] == LIED:
+                    self.view.lies.setdefault((node, facts["behaviour"]), []).append(facts["height"])
+                else:
+                    self.view.refusals[node] = {"name": entry["event"], **facts}
                 self.record("log", node, name=entry["event"], **facts)

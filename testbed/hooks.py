@@ -1,7 +1,8 @@
 """How the testbed steers a validator from inside: hooks that obey what the harness wants at the moment.
 
-Keys and values: `heartbeat` = `off` sends no more heartbeats. A real node reads them from its control file, a
-simulated one from the dict that stands for it.
+Keys and values: `heartbeat` = `off` sends no more heartbeats; `byzantine` = a lie as `testbed.byzantine.wish` writes
+it, empty for an honest node. A real node reads them from its control file, a simulated one from the dict that stands
+for it.
 """
 
 from __future__ import annotations
@@ -10,17 +11,74 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tana.node.hooks import Hooks
+from tana.node.effects import Effect
+from tana.node.hooks import Beginning, Hooks
+from tana.node.inputs import Input, PeerConnected, PeerDisconnected, TimerFired
+from testbed.byzantine import Behaviour
+from testbed.byzantine.wish import read_wish
 
 
 class ControlledHooks(Hooks):
-    """Hooks that look at the wishes of the harness whenever they are asked."""
+    """Hooks that look at the wishes of the harness whenever they are asked; for lies once in each announce interval."""
 
     def __init__(self, read: Callable[[], Mapping[str, str]]) -> None:
         self._read = read
+        self._wish = ""
+        self._liar: Behaviour | None = None
+        self._beginning: Beginning | None = None
+        self._peers: dict[bytes, None] = {}
+        self._last_height: int | None = None
+        """The height being decided when the lies were to end."""
 
     def may_send_heartbeat(self) -> bool:
         return self._read().get("heartbeat") != "off"
+
+    def on_begin(self, beginning: Beginning) -> None:
+        self._beginning = beginning
+        self._peers = {}
+        self._wish, self._liar, self._last_height = "", None, None
+        self._obey(beginning)
+
+    def on_step(self, input: Input, now_ms: int, effects: list[Effect]) -> list[Effect]:
+        match input:
+            case TimerFired(timer) if timer.kind == "announce":
+                assert self._beginning is not None, "a machine begins before it steps"
+                self._obey(self._beginning)
+            case PeerConnected(peer):
+                self._peers[peer] = None
+            case PeerDisconnected(peer):
+                self._peers.pop(peer, None)
+            case _:
+                pass
+        return effects if self._liar is None else self._liar.on_step(input, now_ms, effects)
+
+    def _obey(self, beginning: Beginning) -> None:
+        """Begin to lie as asked, or end it."""
+        wish = self._read().get("byzantine", "")
+        if wish == self._wish:
+            return
+        if self._liar is not None and not self._may_end(self._liar):
+            return
+        self._wish = wish
+        if self._liar is not None:
+            self._liar.on_end()
+        self._liar = read_wish(wish, beginning.genesis) if wish else None
+        if self._liar is not None:
+            self._liar.on_begin(beginning)
+            self._liar.meet(self._peers)
+
+    def _may_end(self, liar: Behaviour) -> bool:
+        """A lie about a height is told to that height's end: the truth about it would be a second statement, and an
+        offence of its own. Not so where nothing was said, or the height might never end."""
+        height = liar.machine.core.height
+        if liar.is_withholding:
+            return True
+        if self._last_height is None:
+            self._last_height = height
+        if height == self._last_height:
+            return False
+        self._last_height = None
+        return True
 
 
 def read_control_file(path: Path) -> Mapping[str, str]:

@@ -16,6 +16,7 @@ import msgspec
 
 from tana.types.errors import SettingsError
 from testbed.backends.base import MESH
+from testbed.byzantine import ALL_BEHAVIOURS, Trigger
 from testbed.faults import FAULTS
 from testbed.needs import CONTAINERS, REMEDIES, TAILNET
 
@@ -89,6 +90,29 @@ class Perturb(_Step, tag="perturb", frozen=True, forbid_unknown_fields=True):
     """Where the chain must go on: blocks wanted while the fault is on, and again after it."""
 
 
+class Byzantine(_Step, tag="byzantine", frozen=True, forbid_unknown_fields=True):
+    """Let `nodes` lie, show what that must do to the chain, and let them be honest again. They are not judged."""
+
+    behaviour: str = ""
+    nodes: tuple[str, ...] = ()
+    at_heights: tuple[Annotated[int, msgspec.Meta(ge=1, le=2**53)], ...] = ()
+    """They lie about these heights only; about all where left out. The conditions narrow one another."""
+    at_rounds: tuple[Annotated[int, msgspec.Meta(ge=0, le=2**31)], ...] = ()
+    probability: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
+    """With which they lie about a height and round."""
+    from_ms: Annotated[int, msgspec.Meta(ge=0, le=2**53)] | None = None
+    """They lie from this time on, in ms since the genesis was made."""
+    to_ms: Annotated[int, msgspec.Meta(ge=1, le=2**53)] | None = None
+    heights: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 2
+    """Where the chain must go on: blocks wanted while they lie, and again after it."""
+    transfers: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 0
+    """Transfers to send meanwhile, which must become final: for lies that are about transactions."""
+
+    @property
+    def trigger(self) -> Trigger:
+        return Trigger(self.at_heights, self.at_rounds, self.probability, self.from_ms, self.to_ms)
+
+
 class Converge(_Step, tag="converge", frozen=True, forbid_unknown_fields=True):
     """Pin a height and compare what every validator answers there."""
 
@@ -141,6 +165,7 @@ Step = (
     | Load
     | Heartbeats
     | Perturb
+    | Byzantine
     | TailnetPlaces
     | TailnetLinks
     | TailnetDoors
@@ -185,6 +210,8 @@ def describe_step(step: Step) -> str:
     if isinstance(step, Perturb):
         words += [step.fault, step.node]
         words += ["from", *step.peers] if step.peers else []
+    if isinstance(step, Byzantine):
+        words += [step.behaviour, *step.nodes]
     return " ".join(word for word in words if word)
 
 
@@ -270,6 +297,69 @@ def _check_meaning(scenario: Scenario, refuse: _Refusals) -> None:
             raise refuse(("steps", index, "do"), f"steps[{index}] starts the cluster again", "start comes once")
         if isinstance(step, Perturb):
             _check_fault(scenario, index, step, refuse)
+        if isinstance(step, Byzantine):
+            _check_traitors(scenario, index, step, refuse)
+            _check_trigger(index, step, refuse)
+    loads = [index for index, step in enumerate(scenario.steps) if _has_load(step)]
+    if len(loads) > 1:
+        raise refuse(
+            ("steps", loads[1], "transfers"),
+            f"steps[{loads[1]}] sends the workload again, which steps[{loads[0]}] has sent",
+            "a scenario sends it once: its users and nonces come from the seed",
+        )
+
+
+def _has_load(step: Step) -> bool:
+    return isinstance(step, Load) or (isinstance(step, Byzantine) and step.transfers > 0)
+
+
+def _check_traitors(scenario: Scenario, index: int, step: Byzantine, refuse: _Refusals) -> None:
+    if step.behaviour not in ALL_BEHAVIOURS:
+        raise refuse(
+            ("steps", index, "behaviour"),
+            f"steps[{index}].behaviour {step.behaviour!r} is not a Byzantine behaviour",
+            f"use one of {', '.join(sorted(ALL_BEHAVIOURS))}",
+        )
+    if not step.nodes:
+        raise refuse(("steps", index, "nodes"), f"steps[{index}].nodes names nobody", "say who lies")
+    if len(step.nodes) >= scenario.validators:
+        raise refuse(
+            ("steps", index, "nodes"),
+            f"steps[{index}].nodes names {len(step.nodes)} traitors of {scenario.validators} validators",
+            "leave at least one of them correct: only correct ones are judged",
+        )
+    for node in step.nodes:
+        if node not in scenario.node_ids:
+            raise refuse(
+                ("steps", index, "nodes"),
+                f"steps[{index}].nodes: {node!r} is not a validator of this scenario",
+                f"use some of {', '.join(scenario.node_ids)}",
+            )
+    if len(set(step.nodes)) < len(step.nodes):
+        raise refuse(("steps", index, "nodes"), f"steps[{index}].nodes names a validator twice", "name it once")
+    liars = {node for other in scenario.steps if isinstance(other, Byzantine) for node in other.nodes}
+    if len(liars) >= scenario.validators:
+        raise refuse(
+            ("steps", index, "nodes"),
+            "every validator lies in some step of this scenario",
+            "leave at least one of them correct throughout: only such are judged",
+        )
+
+
+def _check_trigger(index: int, step: Byzantine, refuse: _Refusals) -> None:
+    if step.from_ms is not None and step.to_ms is not None and step.from_ms >= step.to_ms:
+        raise refuse(
+            ("steps", index, "from_ms"),
+            f"steps[{index}].from_ms {step.from_ms} is not before to_ms {step.to_ms}: they would never lie",
+            "let it begin before it ends",
+        )
+    if step.at_heights and (step.from_ms is not None or step.to_ms is not None):
+        field = "from_ms" if step.from_ms is not None else "to_ms"
+        raise refuse(
+            ("steps", index, field),
+            f"steps[{index}].{field} contradicts at_heights: nobody knows at which time a height comes",
+            "give either heights or times",
+        )
 
 
 def _check_fault(scenario: Scenario, index: int, step: Perturb, refuse: _Refusals) -> None:

@@ -90,7 +90,7 @@ class Workload:
         return self._with_retries("transfers", sendings)
 
     def _get_home(self, number: int) -> str:
-        return self._plan.node_ids[number % len(self._plan.node_ids)]
+        return self._plan.correct_ids[number % len(self._plan.correct_ids)]
 
     def _fields(self, kind: str, sender: KeyPair, recipient: KeyPair, now_ms: int, **optional: Any) -> Transaction:
         nonce = self._nonces.get(sender.public_text, 0)
@@ -114,7 +114,7 @@ class Workload:
         total = 2 * self._load.users + self._load.transfers
         count = min(len(sendings), round(self._load.retries * len(sendings) / total))
         chosen = self._random.sample(sendings, count)
-        targets = self._plan.node_ids
+        targets = self._plan.correct_ids
         retries = [
             Sending(sending.id, targets[(targets.index(sending.target) + 1) % len(targets)], sending.body)
             for sending in chosen

@@ -359,8 +359,9 @@ class Tendermint:
             return
         self._line(no_line)
         reason = reason or f"locked on {(self.locked_hash or b'').hex()[:8]} since round {self.locked_round}"
-        fields = {"height": self.height, "round": self.round, "block": block.hash.hex(), "reason": reason}
-        self._effects.append(Report("prevote_nil", fields))
+        proposer = self.proposals[self.round].validator.hex()
+        fields = {"height": self.height, "round": self.round, "proposer": proposer, "block": block.hash.hex()}
+        self._effects.append(Report("prevote_nil", {**fields, "reason": reason}))
         self._prevote(None)
 
     def _try_polka(self) -> bool:

@@ -21,7 +21,7 @@ from testbed.byzantine.withholding import (
     WithholdsVotes,
 )
 
-__all__ = ["ALWAYS", "BEHAVIOURS", "LIED", "Behaviour", "Fork", "Trigger"]
+__all__ = ["ALL_BEHAVIOURS", "ALWAYS", "BEHAVIOURS", "LIED", "Behaviour", "Fork", "Trigger"]
 
 BEHAVIOURS: dict[str, type[Behaviour]] = {
     behaviour.kind: behaviour
@@ -54,3 +54,5 @@ BEHAVIOURS: dict[str, type[Behaviour]] = {
     )
 }
 """Whatever a cluster must withstand. `Fork`, which it cannot, stands apart."""
+
+ALL_BEHAVIOURS: dict[str, type[Behaviour]] = {**BEHAVIOURS, Fork.kind: Fork}

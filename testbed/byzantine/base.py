@@ -7,7 +7,7 @@ leaves instead; it holds the node's key, so its lies are truly signed. Journals 
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import ClassVar
 
 from tana.crypto.keys import Signer
@@ -69,6 +69,10 @@ class Behaviour(Hooks):
         self.chain_id = beginning.machine.ledger.chain_id
         self.peers = {}
 
+    def meet(self, peers: Iterable[bytes]) -> None:
+        """These peers are connected already: the lies begin in the middle of a node's life."""
+        self.peers = dict.fromkeys(sorted(peers))
+
     def on_step(self, input: Input, now_ms: int, effects: list[Effect]) -> list[Effect]:
         self._now_ms = now_ms
         match input:
@@ -92,6 +96,9 @@ class Behaviour(Hooks):
 
     def prepare(self) -> None:
         """Make what the behaviour remembers. Called once, before anything else."""
+
+    def on_end(self) -> None:
+        """The node is to be honest again. Called once, after everything else."""
 
     def hear(self, peer: bytes, message: PeerMessage) -> None:
         """A message came in; the machine has had it already."""

@@ -12,7 +12,7 @@ from tana.ledger.ledger import Ledger
 from tana.ledger.mempool import Mempool
 from tana.node.effects import Broadcast, Effect, Send, SetTimer
 from tana.node.hooks import Beginning
-from tana.node.inputs import Input, Submitted, Timer, TimerFired
+from tana.node.inputs import Input, PeerConnected, Started, Submitted, Timer, TimerFired
 from tana.node.machine import Machine
 from tana.types.messages import BlockPart, Proposal, Vote
 from testbed.byzantine.base import Behaviour
@@ -48,8 +48,17 @@ class SameKeyTwice(Behaviour):
             own_key=beginning.signer.public_key,
         )
 
+        self._has_started = False
+
     def on_step(self, input: Input, now_ms: int, effects: list[Effect]) -> list[Effect]:
         changed = super().on_step(input, now_ms, effects)
+        if not self._has_started:
+            self._has_started = True
+            facts: list[Input] = [Started(), *map(PeerConnected, self.peers)]
+            for fact in facts:
+                changed += self._step_twin(fact, now_ms + CLOCK_AHEAD_MS)
+            if isinstance(input, Started | PeerConnected):
+                return changed
         return changed + self._step_twin(input, now_ms + CLOCK_AHEAD_MS)
 
     def _step_twin(self, input: Input, now_ms: int) -> list[Effect]:

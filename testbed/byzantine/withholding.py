@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tana.node.effects import Broadcast, Effect, Send, ServeBlocks
+from tana.node.hooks import Beginning
 from tana.types.block import Block
 from tana.types.messages import BlockPart, PeerMessage, Proposal, Vote
 from testbed.byzantine.base import Behaviour
@@ -39,26 +40,37 @@ class WithholdsVotes(Behaviour):
         return super().change(effect)
 
     def say(self, message: PeerMessage) -> Sequence[PeerMessage]:
-        if not self._shows_own_vote(message):
+        if not (isinstance(message, Vote) and self.is_own(message)):
             return [message]
-        self.note_lie()
-        return self.replace(message)
-
-    def replace(self, message: PeerMessage) -> Sequence[PeerMessage]:
-        """What is said instead of a message that shows a vote of its own."""
+        self.note_lie(message.height)
         return ()
 
-    def _shows_own_vote(self, message: PeerMessage) -> bool:
-        return isinstance(message, Vote) and self.is_own(message)
 
+class AlwaysNil(Behaviour):
+    """Votes nil, whatever is proposed. P (n=3: H)
 
-class AlwaysNil(WithholdsVotes):
-    """Votes nil, whatever is proposed. P (n=3: H)"""
+    The one lie that is told inside: the node's own tally must hold its nil, or it would lock on a polka that nobody
+    else can ever see, and hold the chain up when it is honest again.
+    """
 
     kind = "always_nil"
+    is_withholding = True
 
-    def replace(self, message: PeerMessage) -> Sequence[PeerMessage]:
-        return [self.sign_vote(message.kind, message.height, message.round, None)] if isinstance(message, Vote) else ()
+    def on_begin(self, beginning: Beginning) -> None:
+        super().on_begin(beginning)
+        core = beginning.machine.core
+        cast = core._cast
+
+        def cast_nil(kind: int, block_hash: bytes | None) -> None:
+            is_lie = block_hash is not None and self.is_on(core.height, core.round)
+            if is_lie:
+                self.note_lie(core.height)
+            cast(kind, None if is_lie else block_hash)
+
+        core._cast = cast_nil  # type: ignore[method-assign]
+
+    def on_end(self) -> None:
+        del self.machine.core._cast
 
 
 class WithholdsProposals(Behaviour):

@@ -27,6 +27,9 @@ class Checker:
         """The first violation in one line: nodes, height, and the two facts that disagree."""
         self.facts: dict[str, Any] = {}
         self.node_ids: tuple[str, ...] = ()
+        """The validators that are judged: those that lie at no time."""
+        self.traitors: frozenset[str] = frozenset()
+        """Those that lie at some time: what they answer never gets here."""
         self._scenario_steps: frozenset[str] = frozenset()
         self._handlers: dict[str, Callable[[Event], None]] = {
             name.removeprefix("on_"): getattr(self, name) for name in dir(self) if name.startswith("on_")
@@ -34,10 +37,12 @@ class Checker:
 
     def feed(self, event: Event) -> None:
         if event.kind == "run":
-            self.node_ids = tuple(validator["node_id"] for validator in event.data["validators"])
+            self.traitors = frozenset(event.data.get("traitors", ()))
+            names = (validator["node_id"] for validator in event.data["validators"])
+            self.node_ids = tuple(name for name in names if name not in self.traitors)
             self._scenario_steps = frozenset(event.data["steps"])
         handler = self._handlers.get(event.kind)
-        if handler is not None:
+        if handler is not None and event.node not in self.traitors:
             handler(event)
 
     def finish(self, *, is_complete: bool = True) -> Verdict:

@@ -10,7 +10,7 @@ from testbed.history import Event
 
 class Faults(Checker):
     name = "faults"
-    steps = frozenset({"perturb"})
+    steps = frozenset({"perturb", "byzantine"})
 
     def __init__(self) -> None:
         super().__init__()

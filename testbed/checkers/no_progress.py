@@ -13,6 +13,8 @@ from typing import Any
 from testbed.checkers.base import Checker, join_names
 from testbed.history import Event
 
+ROUNDS = 3
+"""After how many rounds in vain a survivor counts as stuck: where the traitors vote nil, each step has its votes."""
 ANNOUNCEMENTS = 5
 """How often a survivor must have announced what it holds, in one step, before a missing vote counts as never sent."""
 
@@ -27,7 +29,7 @@ class _Window:
 
 class NoProgress(Checker):
     name = "no_progress_without_quorum"
-    steps = frozenset({"perturb"})
+    steps = frozenset({"perturb", "byzantine"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +73,8 @@ class NoProgress(Checker):
         held = window.stuck.get(event.node)
         if held is not None and self.is_shown and data["height"] > max(window.stuck.values()):
             self._violate_stuck(event.node, data["height"], held, window)
-        if is_without_quorum(data, window.missing) and data["announcements"] >= ANNOUNCEMENTS:
+        lacks_quorum = is_without_quorum(data, window.missing) and data["announcements"] >= ANNOUNCEMENTS
+        if lacks_quorum or data["round"] >= ROUNDS:
             window.stuck[event.node] = data["height"]
         elif held is not None and not self.is_shown:
             del window.stuck[event.node]

@@ -8,7 +8,7 @@ from testbed.history import Event
 
 class Progress(Checker):
     name = "progress"
-    steps = frozenset({"progress", "perturb"})
+    steps = frozenset({"progress", "perturb", "byzantine"})
 
     def __init__(self) -> None:
         super().__init__()

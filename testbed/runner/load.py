@@ -40,7 +40,7 @@ def run_phase(cluster: Cluster, phase: Phase, timeout_ms: int) -> None:
     for sending, result in submit(cluster, phase.retries):
         note_answer(cluster, sending, result, is_retry=True)
     wanted = {sending.id for sending in phase.sendings}
-    nodes = cluster.plan.node_ids
+    nodes = cluster.plan.correct_ids
 
     def explain() -> str:
         waiting = [(node, len(wanted - cluster.view.committed.get(node, set()))) for node in nodes]
@@ -116,7 +116,7 @@ def acknowledge(cluster: Cluster, sendings: Sequence[Sending]) -> None:
 def ask_balances(cluster: Cluster, workload: Workload) -> None:
     """Every validator's answer for every account, between two of its heights."""
     accounts = workload.accounts
-    for node in cluster.plan.node_ids:
+    for node in cluster.plan.correct_ids:
         before = cluster.ask(node, "ledger", "GET", "/state/supply")
         requests = [Request(node, "ledger", "GET", f"/balances/{account}") for account in accounts]
         found = cluster.backend.request_all(requests)

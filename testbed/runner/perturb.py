@@ -1,4 +1,7 @@
-"""perturb: a fault is applied, verified, endured, undone; quorum arithmetic says what the chain must do meanwhile."""
+"""perturb, byzantine: a fault or lie is applied, verified, endured, undone.
+
+Quorum arithmetic says what the chain must do meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -11,41 +14,67 @@ from testbed.checkers.no_progress import NoProgress
 from testbed.cluster import Cluster
 from testbed.diagnosis import explain_standstill
 from testbed.faults import FAULTS
-from testbed.faults.base import NotApplied
-from testbed.plan import MUST, FaultWindow
+from testbed.faults.base import Fault, NotApplied
+from testbed.faults.lies import Lies, Plot
+from testbed.plan import MUST, MUST_NOT, FaultWindow
+from testbed.runner.load import load
 from testbed.runner.settle import wait_progress, wait_whole
-from testbed.scenario import Perturb
+from testbed.scenario import Byzantine, Load, Perturb
 from testbed.verdict import Outcome, RunEnded, Verdict
+from testbed.workload import Workload
 
 T = TypeVar("T")
+WORK_USERS = 4
+"""Who sends and gets the transfers while some validators lie."""
 
 
 def perturb(cluster: Cluster, step: Perturb, window: FaultWindow) -> None:
     """One fault from asked to undone, and the proof that the cluster bore it."""
     fault = FAULTS[step.fault](cluster, window.node, step.timeout_ms, step.peers)
+    endure(cluster, fault, window, step)
+
+
+def betray(cluster: Cluster, step: Byzantine, window: FaultWindow) -> Workload | None:
+    """Lies from the first to the last, and the proof that the correct validators bore them. Gives what was sent."""
+    plot = Plot(step.nodes, step.behaviour, step.trigger, cluster.plan.seed)
+    fault = Lies(cluster, plot, step.timeout_ms)
+    work = Load(step.timeout_ms, users=WORK_USERS, transfers=step.transfers) if step.transfers else None
+    return endure(cluster, fault, window, step, work)
+
+
+def endure(
+    cluster: Cluster, fault: Fault, window: FaultWindow, step: Perturb | Byzantine, work: Load | None = None
+) -> Workload | None:
+    """Apply and verify a fault, show what it must do to the chain, undo it, and wait until the cluster is whole."""
     note(cluster, window, "asked", f"expected: the chain {window.progress.replace('_', ' ')} progress, {window.why}")
-    survivors = [node for node in cluster.plan.node_ids if node not in window.broken]
+    survivors = [node for node in cluster.plan.correct_ids if node not in window.broken]
     missing = list(window.broken)
     expectation = {"progress": window.progress, "nodes": survivors, "missing": missing, "why": window.why}
     attempt(cluster, window, fault.apply)
-    if window.progress != MUST:
+    if window.progress == MUST_NOT:
         cluster.record("expectation", phase="begin", **expectation)
+    # What lies about transactions can be seen only while there are some.
+    workload = load(cluster, work) if work is not None else None
     evidence = attempt(cluster, window, fault.verify)
     note(cluster, window, "applied", evidence)
     if window.progress == MUST:
         why = f"{window.fault} on {window.node}: {window.why}"
         wait_progress(cluster, survivors, step.heights, why, step.timeout_ms)
-    else:
+    elif window.progress == MUST_NOT:
         wait_standstill(cluster, step, tuple(survivors), missing)
         cluster.record("expectation", phase="end", **expectation)
     touched = attempt(cluster, window, fault.describe_effect)
     attempt(cluster, window, fault.undo)
     note(cluster, window, "undone", touched)
     wait_whole(cluster, step.timeout_ms)
-    wait_progress(cluster, cluster.plan.node_ids, step.heights, f"{step.fault} is undone", step.timeout_ms)
+    why = f"{window.fault} is undone"
+    wait_progress(cluster, cluster.plan.correct_ids, step.heights, why, step.timeout_ms)
+    return workload
 
 
-def wait_standstill(cluster: Cluster, step: Perturb, survivors: tuple[str, ...], missing: Sequence[str]) -> None:
+def wait_standstill(
+    cluster: Cluster, step: Perturb | Byzantine, survivors: tuple[str, ...], missing: Sequence[str]
+) -> None:
     """Wait until the survivors themselves show that they lack a quorum (see the checker)."""
     checker = next(item for item in cluster.checkers if isinstance(item, NoProgress))
     cluster.require(

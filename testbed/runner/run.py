@@ -22,7 +22,7 @@ from testbed.plan import Plan
 from testbed.runner.check import check
 from testbed.runner.cleanup import cleanup
 from testbed.runner.load import load
-from testbed.runner.perturb import perturb
+from testbed.runner.perturb import betray, perturb
 from testbed.runner.report import make_summary, write_report
 from testbed.runner.settle import converge, heartbeats, progress
 from testbed.runner.setup import link_latest, make_run_folder, setup
@@ -36,7 +36,16 @@ from testbed.runner.start import (
     start,
 )
 from testbed.runner.tailnet import STEPS as TAILNET_STEPS
-from testbed.scenario import Converge, Load, Perturb, Step, describe_step, get_step_name, load_scenario
+from testbed.scenario import (
+    Byzantine,
+    Converge,
+    Load,
+    Perturb,
+    Step,
+    describe_step,
+    get_step_name,
+    load_scenario,
+)
 from testbed.screen import Screen, make_screen
 from testbed.verdict import Outcome, RunEnded, Verdict, judge
 from testbed.workload import Workload
@@ -175,8 +184,10 @@ def run_steps(cluster: Cluster, screen: Screen, steps: list[dict[str, Any]]) -> 
 def run_step(cluster: Cluster, index: int, step: Step, workload: Workload | None) -> Workload | None:
     if isinstance(step, Load):
         return load(cluster, step)
-    if isinstance(step, Perturb):
+    if isinstance(step, Perturb | Byzantine):
         window = next(window for window in cluster.plan.timeline if window.step == index)
+        if isinstance(step, Byzantine):
+            return betray(cluster, step, window) or workload
         perturb(cluster, step, window)
     elif isinstance(step, Converge):
         converge(cluster, step, workload)
@@ -191,6 +202,7 @@ def record_run(cluster: Cluster, plan: Plan) -> None:
         scenario=plan.scenario.name,
         seed=plan.seed,
         steps=[get_step_name(step) for step in plan.scenario.steps],
+        traitors=list(plan.traitors),
         sovereign=plan.sovereign.public_text,
         validators=[
             {"node_id": node.node_id, "public_key": node.key.public_text, "power": node.power} for node in plan.nodes

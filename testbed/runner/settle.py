@@ -15,7 +15,7 @@ from testbed.workload import Workload
 
 def progress(cluster: Cluster, step: Progress) -> None:
     """Every validator answers some more blocks."""
-    wait_progress(cluster, cluster.plan.node_ids, step.heights, "no fault is on", step.timeout_ms)
+    wait_progress(cluster, cluster.plan.correct_ids, step.heights, "no fault is on", step.timeout_ms)
 
 
 def wait_progress(cluster: Cluster, nodes: Sequence[str], heights: int, why: str, timeout_ms: int) -> None:
@@ -60,7 +60,7 @@ def wait_whole(cluster: Cluster, timeout_ms: int) -> None:
 
     def is_whole(node: str) -> bool:
         health, row = cluster.view.health.get(node), cluster.view.mesh.get(node)
-        tip = max(cluster.view.read_height.values())
+        tip = max(cluster.view.read_height.get(other, 0) for other in cluster.plan.correct_ids)
         return (
             health is not None
             and health["state"] == "validating"
@@ -74,7 +74,7 @@ def wait_whole(cluster: Cluster, timeout_ms: int) -> None:
         return f"{explain_standstill(cluster)}; {statuses}"
 
     cluster.require(
-        lambda: all(is_whole(node) for node in cluster.plan.node_ids),
+        lambda: all(is_whole(node) for node in cluster.plan.correct_ids),
         "progress",
         "every validator to be back",
         timeout_ms,
@@ -85,10 +85,10 @@ def wait_whole(cluster: Cluster, timeout_ms: int) -> None:
 def converge(cluster: Cluster, step: Converge, workload: Workload | None) -> None:
     """Pin a height and read what every validator answers there; the checkers compare."""
     cluster.observe()
-    pinned = max(cluster.view.read_height.values(), default=0)
+    pinned = max((cluster.view.read_height.get(node, 0) for node in cluster.plan.correct_ids), default=0)
     cluster.record("convergence", height=pinned)
     cluster.require(
-        lambda: all(cluster.view.read_height.get(node, 0) >= pinned for node in cluster.plan.node_ids),
+        lambda: all(cluster.view.read_height.get(node, 0) >= pinned for node in cluster.plan.correct_ids),
         "convergence",
         f"every validator to reach height {pinned}",
         step.timeout_ms,

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from testbed.catalogue import render_catalogue, replace_catalogue
+from testbed.byzantine import BEHAVIOURS, Behaviour
+from testbed.catalogue import describe_outcome, render_behaviours, render_catalogue, replace_catalogue
 from testbed.checkers import CHECKERS
 from testbed.faults import FAULTS
 from testbed.scenario import load_scenario
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "scenarios.md"
+BYZANTINE = DOCUMENT.with_name("byzantine.md")
 
 
-def test_lists_in_the_docs_are_those_of_the_code(pytestconfig: pytest.Config) -> None:
+@pytest.mark.parametrize(("document", "render"), [(DOCUMENT, render_catalogue), (BYZANTINE, render_behaviours)])
+def test_lists_in_the_docs_are_those_of_the_code(
+    document: Path, render: Callable[[], str], pytestconfig: pytest.Config
+) -> None:
     if pytestconfig.getoption("rewrite"):
-        DOCUMENT.write_text(replace_catalogue(DOCUMENT.read_text("utf-8")), "utf-8")
-    text = DOCUMENT.read_text("utf-8")
-    assert replace_catalogue(text) == text
+        document.write_text(replace_catalogue(document.read_text("utf-8"), render), "utf-8")
+    text = document.read_text("utf-8")
+    assert replace_catalogue(text, render) == text
+
+
+@pytest.mark.parametrize("behaviour", BEHAVIOURS.values(), ids=BEHAVIOURS)
+def test_a_behaviour_says_what_must_happen(behaviour: type[Behaviour]) -> None:
+    said = (behaviour.__doc__ or "").splitlines()[0].rpartition(". ")[2]
+    of_three = " (n=3: H)" if describe_outcome(behaviour, 3, 1) == "H" else ""
+    assert said == describe_outcome(behaviour, 4, 1) + of_three
+    assert describe_outcome(behaviour, 4, 1) == describe_outcome(behaviour, 7, 2)
 
 
 def test_catalogue_has_every_part() -> None:

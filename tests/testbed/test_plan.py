@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from testbed.plan import compute_expectation, make_key, make_plan
+from tana.types.errors import SettingsError
+from testbed.plan import compute_expectation, make_key, make_plan, make_timeline
 from testbed.ports import Ports
-from testbed.scenario import load_scenario
+from testbed.scenario import load_scenario, parse_scenario
 from tests.testbed.forging import CONVERGE
 
 PORTS = [Ports(1, 2, 3, 4)] * 3
@@ -82,3 +83,63 @@ def test_keys_come_from_the_seed() -> None:
     keys = {key for plan in (first, other) for key in (plan.sovereign, plan.outsider, *(n.key for n in plan.nodes))}
     assert len(keys) == 10, "every role of every seed has a key of its own"
     assert make_key(1, "sovereign") == first.sovereign
+
+
+@pytest.mark.parametrize(
+    ("validators", "broken", "traitors", "progress"),
+    [
+        (3, 0, 1, "may"),
+        (3, 1, 1, "must_not"),
+        (4, 0, 1, "must"),
+        (4, 1, 1, "must"),
+        (4, 0, 2, "may"),
+        (4, 2, 2, "must_not"),
+        (7, 0, 2, "must"),
+        (7, 2, 2, "must"),
+        (7, 0, 3, "may"),
+        (7, 3, 3, "must_not"),
+    ],
+)
+def test_expectation_with_traitors(validators: int, broken: int, traitors: int, progress: str) -> None:
+    powers = {f"validator-{number}": 1 for number in range(validators)}
+    assert compute_expectation(powers, list(powers)[:broken], list(powers)[:traitors])[0] == progress
+
+
+def plan_lies(validators: int, *steps: str) -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    """What must happen in each window: progress, who is broken, who is punished."""
+    head = f'name = "x"\ndescription = "x"\nvalidators = {validators}\n[[steps]]\ndo = "start"\n'
+    text = head + "".join(f"[[steps]]\n{step}\n" for step in steps)
+    timeline = make_timeline(parse_scenario(text, "x.toml"))
+    return [(window.progress, window.broken, window.guilty) for window in timeline]
+
+
+def lie(behaviour: str, *nodes: str, more: str = "") -> str:
+    return f'do = "byzantine"\nbehaviour = "{behaviour}"\nnodes = {list(nodes)}\n{more}'.replace("'", '"')
+
+
+KILL = 'do = "perturb"\nfault = "kill"\nnode = "validator-1"'
+
+
+def test_who_is_punished_has_no_power_from_then_on() -> None:
+    windows = plan_lies(4, lie("double_prevote", "validator-4"), KILL)
+    assert windows == [("must", (), ("validator-4",)), ("must_not", ("validator-1",), ())]
+    assert plan_lies(4, KILL) == [("must", ("validator-1",), ())]
+
+
+def test_who_may_have_been_punished_makes_nothing_certain() -> None:
+    assert [progress for progress, _, _ in plan_lies(3, lie("double_prevote", "validator-3"), KILL)] == [
+        "may",
+        "must_not",
+    ]
+    silent = lie("silent", "validator-3")
+    assert [progress for progress, _, _ in plan_lies(3, lie("double_prevote", "validator-3"), silent)] == ["may"] * 2
+
+
+def test_who_withholds_now_and_then_only_may_as_well_be_there() -> None:
+    assert plan_lies(3, lie("silent", "validator-3"))[0][0] == "must_not"
+    assert plan_lies(3, lie("silent", "validator-3", more="probability = 0.5"))[0][0] == "may"
+
+
+def test_invalid_transfers_while_the_chain_may_stand_still() -> None:
+    with pytest.raises(SettingsError, match=r"steps\[1\]\.transfers: they could not become final"):
+        plan_lies(3, lie("censorship", "validator-3", more="transfers = 3"))

@@ -8,7 +8,7 @@ import pytest
 
 from tana.types.errors import SettingsError
 from testbed.needs import get_offers
-from testbed.scenario import Perturb, Start, describe_step, load_scenario, parse_scenario
+from testbed.scenario import Byzantine, Perturb, Start, describe_step, load_scenario, parse_scenario
 from tests.testbed.forging import CONVERGE
 
 HEAD = 'name = "small"\ndescription = "A small one."\nvalidators = 2\n'
@@ -176,3 +176,65 @@ def test_invalid_offline_before_the_next_heartbeat() -> None:
 
 def test_invalid_no_steps() -> None:
     assert "steps" in refuse(HEAD + "steps = []\n").message
+
+
+BETRAYAL = START + '[[steps]]\ndo = "byzantine"\n'
+
+
+@pytest.mark.parametrize(
+    ("fields", "line", "field", "words"),
+    [
+        ('behaviour = "rude"\nnodes = ["validator-1"]\n', 9, "behaviour", "'rude' is not a Byzantine behaviour"),
+        ('behaviour = "silent"\n', 7, "nodes", "names nobody"),
+        ('behaviour = "silent"\nnodes = ["validator-1", "validator-2", "x"]\n', 10, "nodes", "3 traitors of 2"),
+        ('behaviour = "silent"\nnodes = ["validator-1", "validator-2"]\n', 10, "nodes", "2 traitors of 2"),
+        ('behaviour = "silent"\nnodes = ["validator-9"]\n', 10, "nodes", "'validator-9' is not a validator"),
+        ('behaviour = "silent"\nnodes = ["validator-1"]\nprobability = 0.0\n', 11, "probability", "> 0"),
+        ('behaviour = "silent"\nnodes = ["validator-1"]\nprobability = 1.5\n', 11, "probability", "<= 1"),
+        ('behaviour = "silent"\nnodes = ["validator-1"]\nat_heights = [0]\n', 11, "at_heights[0]", ">= 1"),
+        ('behaviour = "silent"\nnodes = ["validator-1"]\nat_round = [0]\n', 11, "at_round", "is not a field"),
+        (
+            'behaviour = "silent"\nnodes = ["validator-1"]\nto_ms = 5\nfrom_ms = 5\n',
+            12,
+            "from_ms",
+            "they would never lie",
+        ),
+        (
+            'behaviour = "silent"\nnodes = ["validator-1"]\nat_heights = [3]\nto_ms = 5\n',
+            12,
+            "to_ms",
+            "contradicts at_heights",
+        ),
+    ],
+)
+def test_invalid_byzantine_step(fields: str, line: int, field: str, words: str) -> None:
+    error = refuse(HEAD + BETRAYAL + fields)
+    assert error.message.startswith(f"small.toml:{line}: ")
+    assert error.field == f"steps[1].{field}"
+    assert words in error.message
+
+
+def test_invalid_traitor_named_twice() -> None:
+    text = HEAD.replace("2", "4") + BETRAYAL + 'behaviour = "silent"\nnodes = ["validator-1", "validator-1"]\n'
+    assert "names a validator twice" in refuse(text).message
+
+
+def test_invalid_nobody_is_correct_throughout() -> None:
+    steps = "".join(
+        f'[[steps]]\ndo = "byzantine"\nbehaviour = "silent"\nnodes = ["validator-{number}"]\n' for number in (1, 2)
+    )
+    assert "every validator lies in some step" in refuse(HEAD + START + steps).message
+
+
+def test_invalid_workload_sent_twice() -> None:
+    lies = 'behaviour = "censorship"\nnodes = ["validator-1"]\ntransfers = 5\n'
+    error = refuse(HEAD + BETRAYAL + lies + '[[steps]]\ndo = "load"\n')
+    assert "steps[2] sends the workload again, which steps[1] has sent" in error.message
+
+
+def test_a_byzantine_step() -> None:
+    text = HEAD + BETRAYAL + 'behaviour = "replay"\nnodes = ["validator-2"]\nat_rounds = [1]\nprobability = 0.5\n'
+    step = parse_scenario(text, "small.toml").steps[1]
+    assert isinstance(step, Byzantine)
+    assert describe_step(step) == "byzantine replay validator-2"
+    assert (step.trigger.rounds, step.trigger.probability) == ((1,), 0.5)

@@ -22,11 +22,17 @@ def test_differs_in_blocks() -> None:
 
 def test_differs_before_any_block() -> None:
     ours, theirs = "ab" * 32, "cd" * 32
-    fields = {"height": 2, "round": 0, "block": OTHER_HASH, "reason": f"state root ours {ours}, block's {theirs}"}
+    fields = {
+        "height": 2,
+        "round": 0,
+        "proposer": "00" * 32,
+        "block": OTHER_HASH,
+        "reason": f"state root ours {ours}, block's {theirs}",
+    }
     events = insert_after(
         lambda event: is_block(event, "validator-1", 1), "log", "validator-2", name="prevote_nil", **fields
     )
     verdict = judge(StateRoot(), events)
     assert verdict.outcome is Outcome.VIOLATED
-    assert verdict.line.startswith("validator-2 and validator-")
+    assert verdict.line.startswith("validator-2 and somebody unknown")
     assert "at height 2: abababab… ≠ cdcdcdcd…" in verdict.line

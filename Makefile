@@ -9,6 +9,7 @@ SCENARIO ?= scenarios/converge.toml
 TESTBED_ARGS ?=
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+SOAK_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,7 +24,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-docker testbed lint format bench bench-up bench-net lock compose up down base-image tailnet-images clean distclean FORCE
+.PHONY: help setup test test-docker testbed soak-kill lint format bench bench-up bench-net lock compose up down base-image tailnet-images clean distclean FORCE
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
@@ -34,7 +35,7 @@ help: ## Show this list
 	@echo
 	@echo "Settings: PYTHON=python3.12  BACKEND=docker|processes|simulation  NETWORK=tailnet|bridge"
 	@echo "          SCENARIO=scenarios/NAME.toml"
-	@echo "          TESTBED_ARGS, PYTEST_ARGS, BENCH_ARGS are passed on as they are"
+	@echo "          TESTBED_ARGS, PYTEST_ARGS, BENCH_ARGS, SOAK_ARGS are passed on as they are"
 
 setup: $(STAMP) ## Make the environment in .venv from requirements.lock
 
@@ -65,6 +66,9 @@ lint: $(STAMP) ## Check style, formatting, types and import rules
 format: $(STAMP) ## Format the code and repair what ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+soak-kill: $(STAMP) ## Kill validator processes 200 times at random moments under load (SOAK_ARGS="--kills 50 --seed 2")
+	$(BIN)/python -m tests.soak.kill $(SOAK_ARGS)
 
 bench: $(STAMP) ## Measure committed transactions per second, latency and the time of an empty height
 	$(BIN)/python -m benchmarks.load $(BENCH_ARGS)

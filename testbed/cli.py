@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from tana.types.errors import TanaError, Unavailable
+from testbed import cli_simulation
 from testbed.verdict import Outcome
 
 app = typer.Typer(
@@ -110,6 +111,9 @@ def list_parts(
     _print_section("backends", list(BACKENDS.items()))
     _print_section("faults", [(kind, describe_part(fault)) for kind, fault in sorted(FAULTS.items())])
     _print_section("checkers", [(checker.name, describe_part(checker)) for checker in CHECKERS])
+
+
+app.command()(cli_simulation.fuzz)
 
 
 def _describe_scenario(path: Path) -> tuple[str, str]:

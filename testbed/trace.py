@@ -129,15 +129,16 @@ class Trace:
         self.world.now_ms = at_ms
         facts = self.world.nodes[node]
         facts.is_up = False
-        facts.pending.clear()
         if facts.is_correct:
             for handler in self._on_end:
                 handler(facts, reason)
+        facts.pending.clear()
 
     def wipe(self, node: str, at_ms: int) -> None:
         """A fault emptied the data folder of a node that is down: it may begin before its first block again."""
         self.world.now_ms = at_ms
         facts = self.world.nodes[node]
+        facts.keep_log()
         if facts.is_correct:
             for handler in self._on_wipe:
                 handler(facts)

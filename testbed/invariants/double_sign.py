@@ -56,6 +56,12 @@ class DoubleSign(Invariant):
                 incarnation=node.incarnation,
             )
 
+    def on_end(self, node: NodeFacts, reason: str) -> None:
+        # What it had signed and not made durable nobody has seen: it is as if it were never signed.
+        book = self._signed.get(node.key, {})
+        for slot in [slot for slot, message in book.items() if message.signature in node.pending]:
+            del book[slot]
+
     def on_sent(self, node: NodeFacts, message: Vote | Proposal | BlockPart) -> None:
         if isinstance(message, BlockPart) or message.validator != node.key:
             return

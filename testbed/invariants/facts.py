@@ -177,6 +177,7 @@ class NodeFacts:
     """A node of the run, across its incarnations. What it holds of the height it decides is below the line."""
 
     __slots__ = (
+        "_kept",
         "blocks_logged",
         "height",
         "incarnation",
@@ -211,6 +212,8 @@ class NodeFacts:
         """The highest height at which it signed a precommit for a block."""
         self.pending: list[bytes] = []
         """Signatures that it has made and not yet flushed."""
+        self._kept: tuple[int, dict[str, object]] = (0, {})
+        """Where only its chain was wiped: the height it was deciding, and what its log still says of it."""
         self.enter(1, None)
 
     def enter(self, height: int, validators: SetFacts | None) -> None:
@@ -227,6 +230,15 @@ class NodeFacts:
         """The highest round it has signed anything in."""
         self.locked_round = -1
         self.locked_hash: bytes | None = None
+        kept_height, kept = self._kept
+        if kept_height == height:
+            for name, value in kept.items():
+                setattr(self, name, value)
+
+    def keep_log(self) -> None:
+        """Its chain is wiped and its log is not: once it decides this height again, it knows what it knew of it."""
+        names = ("polkas", "proposals", "blocks_logged", "round", "locked_round", "locked_hash")
+        self._kept = (self.height + 1, {name: getattr(self, name) for name in names})
 
     def has_polka(self, round: int, block_hash: bytes | None) -> bool:
         """Whether it has seen prevotes of a quorum for a value in a round."""

@@ -53,6 +53,11 @@ class Justified(Invariant):
         if isinstance(message, Proposal) and message.height == node.height + 1:
             self._judge_turn(node, message)
 
+    def on_wipe(self, node: NodeFacts) -> None:
+        # It commits again what it had committed, and its log need not hold that any more.
+        if self._logged.get(node.name, (0, b"", 0))[0] <= node.height:
+            self._logged.pop(node.name, None)
+
     def on_commit(self, node: NodeFacts, commit: Commit) -> None:
         height, block_hash, count = self._logged.get(node.name, (0, b"", 0))
         if height != commit.block.height or block_hash != commit.block.hash:

@@ -12,7 +12,7 @@ class Clock:
 
     def __init__(self, scheduler: Scheduler, offset_ms: int = 0, drift_ppm: int = 0) -> None:
         self._scheduler = scheduler
-        self._drift_ppm = drift_ppm
+        self.drift_ppm = drift_ppm
         self._began_ms = scheduler.now_ms
         self._offset_ms = offset_ms
 
@@ -20,7 +20,7 @@ class Clock:
     def offset_ms(self) -> int:
         """How far ahead of true time it is now, in ms."""
         elapsed_ms = self._scheduler.now_ms - self._began_ms
-        return self._offset_ms + elapsed_ms * self._drift_ppm // MILLION
+        return self._offset_ms + elapsed_ms * self.drift_ppm // MILLION
 
     def now_ms(self) -> int:
         return self._scheduler.now_ms + self.offset_ms
@@ -33,8 +33,8 @@ class Clock:
         """Let it run at another speed from now on."""
         self._offset_ms = self.offset_ms
         self._began_ms = self._scheduler.now_ms
-        self._drift_ppm = drift_ppm
+        self.drift_ppm = drift_ppm
 
     def to_true_ms(self, delay_ms: int) -> int:
-        """How much true time passes while this clock counts `delay_ms`."""
-        return delay_ms * MILLION // (MILLION + self._drift_ppm)
+        """How much true time passes while this clock counts `delay_ms`, rounded up: a timer never fires early."""
+        return -(-delay_ms * MILLION // (MILLION + self.drift_ppm))

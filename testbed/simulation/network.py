@@ -15,9 +15,12 @@ from typing import Protocol
 
 import msgspec
 
+from tana.types.errors import InvalidInput
 from tana.types.messages import PeerMessage, decode_message
 from testbed.simulation.scheduler import Scheduler
 
+MAX_RATE = 0.95
+"""However many faults add up, a few messages come through: what must be live can be."""
 CONNECT_MS = 5
 """Until two nodes notice that their link is up, or gone."""
 
@@ -53,6 +56,9 @@ class Endpoint(Protocol):
     def on_message(self, peer: bytes, message: PeerMessage) -> None: ...
 
 
+Pair = tuple[bytes, bytes]
+"""From one key to another."""
+
 Inspector = Callable[[bytes, bytes, PeerMessage], int]
 """Looks at a message from one key to another and says how many ms longer it takes (see `Adversary`)."""
 
@@ -84,7 +90,10 @@ class Network:
         self._endpoints: dict[bytes, Endpoint] = {}
         self._links: dict[bytes, list[Endpoint]] = {}
         self._arrival_ms: dict[tuple[bytes, bytes], int] = {}
-        self._cuts: dict[tuple[bytes, bytes], int] = {}
+        self._cuts: dict[Pair, int] = {}
+        self._severed: dict[Pair, int] = {}
+        conditions = self.conditions
+        self._rates = {"loss": conditions.loss, "duplicate": conditions.duplicate, "reorder": conditions.reorder}
         self._slow: dict[bytes, int] = {}
 
     # ------------------------------------------------------------------ who is there
@@ -120,30 +129,45 @@ class Network:
     # ------------------------------------------------------------------ what travels
 
     def broadcast(self, source: Endpoint, message: PeerMessage) -> None:
-        data = _encoder.encode(message) if self._has_wire else message
+        data = self._write(message)
         for target in self._links.get(source.key, ()):
             self._carry(source, target, message, data)
 
     def send(self, source: Endpoint, peer: bytes, message: PeerMessage) -> None:
         target = self._endpoints.get(peer)
         if target is not None and target in self._links.get(source.key, ()):
-            self._carry(source, target, message, _encoder.encode(message) if self._has_wire else message)
+            self._carry(source, target, message, self._write(message))
 
     # ------------------------------------------------------------------ faults
 
-    def cut_links(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
-        """Take directed links (from, to) away. Cuts add up: a link is back once every cut of it is healed."""
+    def cut_links(self, pairs: Iterable[Pair], *, is_noticed: bool = False) -> None:
+        """Take directed links (from, to) away. Cuts add up: a link is back once every cut of it is healed.
+
+        Where it is noticed, both nodes learn that they are not connected any more; otherwise they wait in vain.
+        """
         for pair in pairs:
             self._cuts[pair] = self._cuts.get(pair, 0) + 1
+            if is_noticed:
+                self._severed[pair] = self._severed.get(pair, 0) + 1
+        if is_noticed:
+            self.review()
 
-    def heal_links(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+    def heal_links(self, pairs: Iterable[Pair], *, is_noticed: bool = False) -> None:
+        """Take back one cut of each pair, made in the same way."""
         for pair in pairs:
-            self._cuts[pair] -= 1
-            if not self._cuts[pair]:
-                del self._cuts[pair]
+            _take_one(self._cuts, pair)
+            if is_noticed:
+                _take_one(self._severed, pair)
+        if is_noticed:
+            self.review()
 
     def is_cut(self, source: bytes, target: bytes) -> bool:
         return (source, target) in self._cuts
+
+    def change_rate(self, kind: str, by: float) -> None:
+        """Raise (or lower) the rate of `loss`, `duplicate` or `reorder`. What adds up to more than the bound waits."""
+        self._rates[kind] = round(self._rates[kind] + by, 6)
+        setattr(self.conditions, kind, min(self._rates[kind], MAX_RATE))
 
     def slow_down(self, key: bytes, by_ms: int) -> None:
         """Let whatever a node sends or gets take longer; a negative number takes that back."""
@@ -194,10 +218,29 @@ class Network:
         endpoints = self._endpoints
         # A restarted node is another endpoint: this very incarnation must still be there.
         if endpoints.get(source.key) is source and endpoints.get(target.key) is target:
-            target.on_message(source.key, decode_message(data) if isinstance(data, bytes) else data)
+            if not isinstance(data, bytes):
+                target.on_message(source.key, data)
+                return
+            try:
+                message = decode_message(data)
+            except InvalidInput:
+                # A real link is closed by whoever gets such a frame, and dialled again.
+                if target in self._links[source.key]:
+                    self._unlink(source, target)
+                    self._scheduler.call_after(2 * CONNECT_MS, self._connect, source, target)
+                return
+            target.on_message(source.key, message)
+
+    def _write(self, message: PeerMessage) -> bytes | PeerMessage:
+        # Bytes that are no message can be refused only by whoever decodes them.
+        if self._has_wire or isinstance(message, msgspec.Raw):
+            return _encoder.encode(message)
+        return message
 
     def _may_link(self, one: Endpoint, other: Endpoint) -> bool:
-        return other.chain_id == one.chain_id and self._is_admitted(one.key, other.key)
+        if other.chain_id != one.chain_id or not self._is_admitted(one.key, other.key):
+            return False
+        return (one.key, other.key) not in self._severed and (other.key, one.key) not in self._severed
 
     def _is_up(self, endpoint: Endpoint) -> bool:
         return self._endpoints.get(endpoint.key) is endpoint
@@ -222,3 +265,9 @@ class Network:
         linked = self._links.get(endpoint.key, ())
         if self._is_up(endpoint) and all(other.key != peer for other in linked):
             endpoint.on_disconnected(peer)
+
+
+def _take_one(counts: dict[Pair, int], pair: Pair) -> None:
+    counts[pair] -= 1
+    if not counts[pair]:
+        del counts[pair]

@@ -1,0 +1,364 @@
+"""The schedule of a simulated run: everything that will go wrong, as explicit data that the seed decides.
+
+A run is `run_schedule(make_schedule(seed))`. Because the schedule is data, it can be written to a file, read, made
+smaller (`testbed shrink`) and run again. How often faults come, and of which kinds, is itself drawn per seed: some
+seeds are calm, some violent, some know one kind of fault only.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+import msgspec
+
+from tana.types.errors import SettingsError
+from testbed.byzantine import BEHAVIOURS
+
+VERSION = 1
+MAX_NODES = 16
+
+FaultKind = Literal[
+    "crash",
+    "wiped_data",
+    "wiped_sign_state",
+    "pause",
+    "isolated",
+    "halves",
+    "ring",
+    "one_way",
+    "half_connected",
+    "loss",
+    "duplicate",
+    "reorder",
+    "delay",
+    "slow",
+    "clock_offset",
+    "clock_drift",
+]
+FAULT_KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
+Rate = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+Milliseconds = Annotated[int, msgspec.Meta(ge=-10_000_000, le=10_000_000)]
+
+
+class PlannedFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One fault: what, whom, and when. It begins `after_ms` after some node first decided `at_height`."""
+
+    kind: FaultKind
+    at_height: Count
+    after_ms: Count = 0
+    duration_ms: Count = 0
+    nodes: tuple[Count, ...] = ()
+    """Whom it is about; for `halves` one of the halves, for `one_way` first who is not heard, then by whom."""
+    effects: Count = 0
+    """Of a crash: how many more effects the node performs before it dies."""
+    rate: Rate = 0.0
+    by: Milliseconds = 0
+    """Of delays and clock offsets in ms, of a drift in ppm."""
+    is_noticed: bool = False
+    """Of cuts: whether the nodes notice that their links are gone, or wait in vain."""
+
+
+class ClockPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How wrong a node's clock is from the start."""
+
+    offset_ms: Milliseconds = 0
+    drift_ppm: Milliseconds = 0
+
+
+class TraitorPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A node that lies, from the start and for good."""
+
+    node: Count
+    behaviour: str
+    probability: Rate = 1.0
+    """How likely it lies in one round of one height."""
+    from_ms: Count = 0
+    """When it begins to lie, after the genesis."""
+
+
+class LinkPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How links are throughout the first phase."""
+
+    delay_ms_min: Count = 1
+    delay_ms_max: Count = 4
+    loss: Rate = 0.0
+    duplicate: Rate = 0.0
+    reorder: Rate = 0.0
+
+
+class TimingPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Settings of every node, in ms."""
+
+    propose_timeout_ms: Count = 1000
+    prevote_timeout_ms: Count = 500
+    precommit_timeout_ms: Count = 500
+    timeout_delta_ms: Count = 250
+    empty_block_interval_ms: Count = 20
+    announce_interval_ms: Count = 100
+    sync_timeout_ms: Count = 1000
+
+
+class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A whole run. Nodes are numbered from 0.
+
+    Phase 1 lasts until some node has decided `first_phase_heights`; then all heals but `broken`, and the others must go
+    on for `second_phase_heights`; then all is well, and everybody must come to `heights`.
+    """
+
+    seed: int
+    nodes: Annotated[int, msgspec.Meta(ge=1, le=MAX_NODES)]
+    heights: Annotated[int, msgspec.Meta(ge=3, le=1_000_000)]
+    version: Annotated[int, msgspec.Meta(ge=VERSION, le=VERSION)] = VERSION
+    powers: tuple[Annotated[int, msgspec.Meta(ge=1, le=1_000_000)], ...] = ()
+    """Voting powers in the order of the nodes; empty: 1 each."""
+    has_real_signatures: bool = False
+    has_wire: bool = False
+    """Whether every message is encoded and decoded again, so that nodes share nothing."""
+    timing: TimingPlan = msgspec.field(default_factory=TimingPlan)
+    links: LinkPlan = msgspec.field(default_factory=LinkPlan)
+    clocks: tuple[ClockPlan, ...] = ()
+    adversary_ms: Count = 0
+    """How long the adversary holds back the vote that would complete a quorum; 0: there is none."""
+    transaction_interval_ms: Count = 0
+    """How often a client sends a transaction; 0: never."""
+    faults: tuple[PlannedFault, ...] = ()
+    traitors: tuple[TraitorPlan, ...] = ()
+    broken: tuple[Count, ...] = ()
+    """Nodes that stay broken in the second phase: crashed, or isolated where `is_broken_mute`."""
+    is_broken_mute: bool = False
+
+    @property
+    def first_phase_heights(self) -> int:
+        return self.heights * 6 // 10
+
+    @property
+    def second_phase_heights(self) -> int:
+        return self.heights * 2 // 10
+
+    def get_powers(self) -> tuple[int, ...]:
+        return self.powers or (1,) * self.nodes
+
+    def list_bad(self) -> frozenset[int]:
+        """Nodes that do not count among the quorum of the second phase: broken, lying, or without what they knew."""
+        wipes = ("wiped_data", "wiped_sign_state")
+        wiped = (node for fault in self.faults if fault.kind in wipes for node in fault.nodes)
+        return frozenset((*self.broken, *(traitor.node for traitor in self.traitors), *wiped))
+
+    def get_name(self, node: int) -> str:
+        return f"validator-{node + 1}"
+
+
+def make_schedule(seed: int, nodes: int = 4, heights: int = 60) -> Schedule:
+    """What the seed decides for so many nodes and heights."""
+    draw = random.Random(f"{seed}/{nodes}/schedule")
+    kinds, rate = _draw_character(draw)
+    powers = tuple(draw.choice((1, 1, 2, 3)) for _ in range(nodes)) if draw.random() < 0.15 else ()
+    spare = _draw_spare(draw, powers or (1,) * nodes)
+    traitors, spare = _draw_traitors(draw, spare)
+    if not spare:
+        kinds = [kind for kind in kinds if kind not in ("wiped_data", "wiped_sign_state")]
+    faults = _draw_faults(draw, kinds, rate, nodes, last=heights * 6 // 10, spare=spare)
+    is_rough = rate > 0.5
+    return Schedule(
+        seed=seed,
+        nodes=nodes,
+        heights=heights,
+        powers=powers,
+        has_real_signatures=draw.random() < 0.1,
+        has_wire=draw.random() < 0.25,
+        timing=_draw_timing(draw),
+        links=LinkPlan(
+            delay_ms_max=draw.choice((2, 4, 4, 10, 40)) if is_rough else 4,
+            loss=_draw_rate(draw, 0.2) if is_rough and "loss" in kinds else 0.0,
+            duplicate=_draw_rate(draw, 0.2) if is_rough and "duplicate" in kinds else 0.0,
+            reorder=_draw_rate(draw, 0.3) if is_rough and "reorder" in kinds else 0.0,
+        ),
+        clocks=_draw_clocks(draw, nodes) if "clock_offset" in kinds or "clock_drift" in kinds else (),
+        adversary_ms=draw.choice((50, 300, 1500)) if draw.random() < 0.25 else 0,
+        transaction_interval_ms=draw.choice((0, 20, 50, 50, 100, 200)),
+        faults=faults,
+        traitors=traitors,
+        broken=spare,
+        is_broken_mute=draw.random() < 0.5,
+    )
+
+
+def parse_schedule(text: str | bytes, file: str) -> Schedule:
+    """A schedule from JSON; `file` is its name in errors. Raises `SettingsError`."""
+    try:
+        schedule = msgspec.json.decode(text, type=Schedule)
+    except msgspec.DecodeError as error:
+        raise SettingsError(
+            f"{file}: not a schedule: {error}", remedy="`testbed shrink SEED` and failed fuzz runs write such files"
+        ) from None
+    _check_meaning(schedule, file)
+    return schedule
+
+
+def load_schedule(path: Path) -> Schedule:
+    """A schedule from its file. Raises `SettingsError`."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"{path}: the schedule cannot be read: {error.strerror}") from None
+    return parse_schedule(data, str(path))
+
+
+def format_schedule(schedule: Schedule) -> str:
+    """The JSON text of a schedule, for people too."""
+    return msgspec.json.format(msgspec.json.encode(schedule), indent=2).decode() + "\n"
+
+
+def _check_meaning(schedule: Schedule, file: str) -> None:
+    if schedule.powers and len(schedule.powers) != schedule.nodes:
+        raise SettingsError(
+            f"{file}: powers has {len(schedule.powers)} values for {schedule.nodes} nodes", field="powers"
+        )
+    if schedule.clocks and len(schedule.clocks) != schedule.nodes:
+        raise SettingsError(
+            f"{file}: clocks has {len(schedule.clocks)} values for {schedule.nodes} nodes", field="clocks"
+        )
+    for index, fault in enumerate(schedule.faults):
+        if any(node >= schedule.nodes for node in fault.nodes):
+            raise SettingsError(
+                f"{file}: faults[{index}].nodes {list(fault.nodes)}: nodes are numbered 0 to {schedule.nodes - 1}",
+                field=f"faults[{index}].nodes",
+            )
+        if not fault.nodes and fault.kind not in ("loss", "duplicate", "reorder", "delay", "ring"):
+            raise SettingsError(
+                f"{file}: faults[{index}].nodes is empty and {fault.kind} needs some", field=f"faults[{index}].nodes"
+            )
+    for index, traitor in enumerate(schedule.traitors):
+        if traitor.behaviour not in BEHAVIOURS:
+            raise SettingsError(
+                f"{file}: traitors[{index}].behaviour {traitor.behaviour!r} is not a behaviour",
+                remedy=f"use one of {', '.join(sorted(BEHAVIOURS))}",
+                field=f"traitors[{index}].behaviour",
+            )
+    powers = schedule.get_powers()
+    bad = schedule.list_bad()
+    if any(node >= schedule.nodes for node in bad):
+        raise SettingsError(f"{file}: broken or traitors name a node that is not there", field="broken")
+    left = sum(power for node, power in enumerate(powers) if node not in bad)
+    if 3 * left <= 2 * sum(powers):
+        raise SettingsError(
+            f"{file}: broken nodes, traitors and wiped sign-states leave power {left} of {sum(powers)}: no quorum",
+            field="broken",
+        )
+
+
+def _draw_character(draw: random.Random) -> tuple[list[FaultKind], float]:
+    """Which kinds of faults this seed knows, and how many of them come per height."""
+    character = draw.random()
+    if character < 0.1:
+        return [], 0.0
+    if character < 0.35:
+        return [draw.choice(FAULT_KINDS)], draw.choice((0.1, 0.3, 1.0))
+    chosen = draw.sample(FAULT_KINDS, draw.randint(2, len(FAULT_KINDS)))
+    return chosen, draw.choice((0.05, 0.1, 0.2, 0.5, 1.0))
+
+
+def _draw_spare(draw: random.Random, powers: tuple[int, ...]) -> tuple[int, ...]:
+    """A random set of nodes without which there is still a quorum."""
+    order = list(range(len(powers)))
+    draw.shuffle(order)
+    total, spare = sum(powers), list[int]()
+    for node in order:
+        gone = sum(powers[item] for item in (*spare, node))
+        if 3 * (total - gone) > 2 * total:
+            spare.append(node)
+    return tuple(sorted(spare))
+
+
+def _draw_traitors(draw: random.Random, spare: tuple[int, ...]) -> tuple[tuple[TraitorPlan, ...], tuple[int, ...]]:
+    """Who of the spare nodes lies, and who is left to break."""
+    if not spare or draw.random() < 0.6:
+        return (), spare
+    chosen = draw.sample(spare, draw.randint(1, len(spare)))
+    traitors = tuple(
+        TraitorPlan(node, draw.choice(tuple(BEHAVIOURS)), draw.choice((1.0, 0.5, 0.1)), draw.choice((0, 0, 500)))
+        for node in sorted(chosen)
+    )
+    return traitors, tuple(node for node in spare if node not in chosen)
+
+
+def _draw_faults(
+    draw: random.Random, kinds: list[FaultKind], rate: float, nodes: int, *, last: int, spare: tuple[int, ...]
+) -> tuple[PlannedFault, ...]:
+    """Faults that begin at heights below `last`."""
+    if not kinds:
+        return ()
+    count = max(1, round(rate * last))
+    faults = [_draw_fault(draw, draw.choice(kinds), nodes, draw.randint(0, last - 1), spare) for _ in range(count)]
+    return tuple(sorted(faults, key=lambda fault: (fault.at_height, fault.after_ms)))
+
+
+def _draw_fault(
+    draw: random.Random, kind: FaultKind, nodes: int, at_height: int, spare: tuple[int, ...]
+) -> PlannedFault:
+    after_ms = draw.choice((0, 0, draw.randint(0, 40), draw.randint(0, 600)))
+    duration_ms = draw.choice((5, 30, 100, 400, 1500))
+    chosen: tuple[int, ...] = (draw.randrange(nodes),)
+    effects, rate, by = 0, 0.0, 0
+    match kind:
+        case "crash":
+            effects = draw.randint(0, 30)
+        case "wiped_data" | "wiped_sign_state":
+            # What it knew may be nowhere else, and it may not vote again: only a node that can be spared.
+            chosen, effects = (draw.choice(spare),), draw.randint(0, 30)
+        case "halves":
+            chosen = tuple(sorted(draw.sample(range(nodes), max(1, nodes // 2))))
+        case "ring":
+            chosen = ()
+        case "one_way" | "half_connected":
+            others = [node for node in range(nodes) if node != chosen[0]]
+            size = len(others) // 2 if kind == "half_connected" else draw.randint(1, max(len(others), 1))
+            chosen = (*chosen, *sorted(draw.sample(others, min(max(size, 1), len(others)))))
+        case "loss" | "duplicate" | "reorder":
+            chosen, rate = (), draw.choice((0.05, 0.2, 0.5, 0.9))
+        case "delay":
+            chosen, by = (), draw.choice((10, 50, 200))
+        case "slow":
+            by = draw.choice((20, 100, 500))
+        case "clock_offset":
+            by = draw.choice((-3000, -500, 500, 3000))
+        case "clock_drift":
+            by = draw.choice((-50_000, -1000, 1000, 50_000))
+        case _:
+            pass
+    is_noticed = draw.random() < 0.5
+    is_cut = kind in ("isolated", "halves", "ring", "one_way", "half_connected")
+    return PlannedFault(
+        kind, at_height, after_ms, duration_ms, chosen, effects, rate, by, is_noticed=is_cut and is_noticed
+    )
+
+
+def _draw_timing(draw: random.Random) -> TimingPlan:
+    """As shipped, or in a hurry: short timeouts make many rounds, and those are where locks matter."""
+    if draw.random() < 0.4:
+        return TimingPlan()
+    base = draw.choice((20, 60, 200))
+    return TimingPlan(
+        propose_timeout_ms=base,
+        prevote_timeout_ms=base // 2,
+        precommit_timeout_ms=base // 2,
+        timeout_delta_ms=base // 4,
+        announce_interval_ms=draw.choice((30, 100)),
+        sync_timeout_ms=200,
+    )
+
+
+def _draw_clocks(draw: random.Random, nodes: int) -> tuple[ClockPlan, ...]:
+    """Wrong by less than half of what a proposal may lie ahead, so that every node can still vote for each other's."""
+    return tuple(
+        ClockPlan(draw.choice((0, draw.randint(-2000, 2000))), draw.choice((0, draw.randint(-1000, 1000))))
+        for _ in range(nodes)
+    )
+
+
+def _draw_rate(draw: random.Random, highest: float) -> float:
+    return round(draw.random() * highest, 3)

@@ -1,0 +1,464 @@
+"""A simulated run of a schedule: nodes, links, clients and faults in virtual time, judged while it runs.
+
+Phase 1: everything that the schedule wants goes wrong, until some node has decided the first part of the heights.
+Phase 2: only a quorum is healed, the others stay broken, and the quorum must go on. Phase 3: all is well, and every
+node must come to the last height. What must happen must happen within a bound of virtual time that follows from the
+timeouts and from the highest round that any node had reached.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tana.crypto.keys import KeyPair, Signer, Verifier, format_public_key, verify
+from tana.ledger.mempool import Admission
+from tana.node.effects import Broadcast, Commit, Effect
+from tana.node.hooks import NO_HOOKS
+from tana.node.inputs import Input
+from tana.node.machine import MachineConfig
+from tana.types.genesis import Genesis, GenesisAccount, GenesisCurrency, GenesisParameters, GenesisValidator
+from tana.types.messages import Vote
+from tana.types.transaction import SignedTransaction
+from tana.types.validator_set import ValidatorSet
+from testbed.byzantine import BEHAVIOURS, Behaviour, Trigger
+from testbed.invariants import make_invariants
+from testbed.plan import make_key
+from testbed.simulation.adversary import Adversary
+from testbed.simulation.clients import CURRENCY, Clients
+from testbed.simulation.clock import Clock
+from testbed.simulation.disk import Disk
+from testbed.simulation.faults import SIMULATED_FAULTS, SimulatedFault
+from testbed.simulation.network import Conditions, Network
+from testbed.simulation.node import Identity, SimulatedNode
+from testbed.simulation.schedule import ClockPlan, PlannedFault, Schedule
+from testbed.simulation.scheduler import Scheduler
+from testbed.simulation.signing import StandInKey, verify_stand_in
+from testbed.trace import Begin, Trace, Violation
+
+BEGIN_MS = 1_750_000_000_000
+"""When virtual time begins (June 2025)."""
+FIRST_PHASE_MS_MAX = 30_000
+"""Phase 1 ends then, however far the chain has come: without a quorum it may stand still for good."""
+CLIENTS = 6
+
+
+@dataclass
+class FaultWindow:
+    """A fault that was asked for, with what became of it. Times are in ms since the run began, −1: never."""
+
+    plan: PlannedFault
+    applied_ms: int = -1
+    undone_ms: int = -1
+    evidence: str = ""
+
+
+@dataclass
+class Outcome:
+    """How a run ended."""
+
+    trace_hash: str
+    violation: Violation | None
+    heights: int
+    """The last height that every node decided."""
+    decisions: int
+    steps: int
+    virtual_ms: int
+    acknowledged: int
+    windows: list[FaultWindow] = field(default_factory=list)
+
+
+class World:
+    """See the module."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+        self.scheduler = Scheduler(BEGIN_MS)
+        verifier = verify if schedule.has_real_signatures else verify_stand_in
+        self.trace = Trace(make_invariants(), verifier)
+        self.violation: Violation | None = None
+        self.identities = make_identities(schedule)
+        self.keys = tuple(identity.key for identity in self.identities)
+        self.genesis = make_genesis(schedule)
+        self.config = MachineConfig(
+            propose_timeout_ms=schedule.timing.propose_timeout_ms,
+            prevote_timeout_ms=schedule.timing.prevote_timeout_ms,
+            precommit_timeout_ms=schedule.timing.precommit_timeout_ms,
+            timeout_delta_ms=schedule.timing.timeout_delta_ms,
+            empty_block_interval_ms=schedule.timing.empty_block_interval_ms,
+            announce_interval_ms=schedule.timing.announce_interval_ms,
+            sync_timeout_ms=schedule.timing.sync_timeout_ms,
+        )
+        links = schedule.links
+        conditions = Conditions(links.delay_ms_min, links.delay_ms_max, links.loss, links.duplicate, links.reorder)
+        self.network = Network(self.scheduler, str(schedule.seed), conditions=conditions, has_wire=schedule.has_wire)
+        clocks = schedule.clocks or (ClockPlan(),) * schedule.nodes
+        self.clocks = [Clock(self.scheduler, plan.offset_ms, plan.drift_ppm) for plan in clocks]
+        self.disks = [Disk() for _ in self.keys]
+        self.windows: list[FaultWindow] = []
+        self._nodes: list[SimulatedNode | None] = [None] * schedule.nodes
+        self._incarnations = [0] * schedule.nodes
+        self._numbers = {identity.name: number for number, identity in enumerate(self.identities)}
+        self._hash = hashlib.sha256()
+        self._heights = [0] * schedule.nodes
+        self._steps = 0
+        self._decisions = 0
+        self._planned = list(schedule.faults)
+        self._traitors = self._make_traitors()
+        self._active: dict[int, tuple[FaultWindow, SimulatedFault]] = {}
+        self._fault_count = 0
+        self._are_faults_on = True
+        self._goal: tuple[tuple[int, ...], int] | None = None
+        self._adversary: Adversary | None = None
+        if schedule.adversary_ms:
+            self._adversary = Adversary(self._get_validators, schedule.adversary_ms)
+            self.network.inspector = self._adversary
+        signers = [make_signer(schedule, f"client/{number}") for number in range(CLIENTS)]
+        self.clients = Clients(self, signers, str(schedule.seed))
+
+    # ------------------------------------------------------------------ the run
+
+    def run(self) -> Outcome:
+        """All three phases, or up to the first violation."""
+        for number in range(self.schedule.nodes):
+            self.start(number)
+        if self.schedule.transaction_interval_ms:
+            self.scheduler.call_after(self.schedule.transaction_interval_ms, self._tick_clients)
+        self._begin_due_faults(0)
+        everybody = range(self.schedule.nodes)
+        self._run_to_any(self.schedule.first_phase_heights)
+        self._heal(self.schedule.broken)
+        bad = self.schedule.list_bad()
+        quorum = tuple(number for number in everybody if number not in bad)
+        goal = max(self._heights) + self.schedule.second_phase_heights
+        self._run_to_all(quorum, goal, (17, "two_phase"), "a quorum is healed and the others stay broken")
+        self._mend()
+        correct = tuple(number for number in everybody if number not in self._traitors)
+        goal = max(goal + 1, self.schedule.heights, *self._heights)
+        self._run_to_all(correct, goal, (19, "catch_up"), "everything is healed")
+        return Outcome(
+            trace_hash=self._hash.hexdigest(),
+            violation=self.violation,
+            heights=min(self._heights),
+            decisions=self._decisions,
+            steps=self._steps,
+            virtual_ms=self.scheduler.now_ms - BEGIN_MS,
+            acknowledged=self.clients.acknowledged,
+            windows=self.windows,
+        )
+
+    def _run_to_any(self, height: int) -> None:
+        self._goal = ((), height)
+        if max(self._heights) < height:
+            self.scheduler.run_until(BEGIN_MS + FIRST_PHASE_MS_MAX)
+        self._goal = None
+
+    def _run_to_all(self, numbers: tuple[int, ...], height: int, title: tuple[int, str], why: str) -> None:
+        """Run until each of these nodes has decided `height`; a violation where they do not within the bound."""
+        if self.violation is not None:
+            return
+        bound_ms = self._compute_bound_ms(height)
+        began_ms = self.scheduler.now_ms
+        self._goal = (numbers, height)
+        if min(self._heights[number] for number in numbers) < height:
+            self.scheduler.run_until(began_ms + bound_ms)
+        self._goal = None
+        late = [number for number in numbers if self._heights[number] < height]
+        if late and self.violation is None:
+            places = ", ".join(self._describe_place(number) for number in late)
+            self.violate(*title, f"{why} since {bound_ms} ms and not everybody came to height {height}: {places}")
+
+    def _compute_bound_ms(self, height: int) -> int:
+        """Time in which a quorum whose links are good decides up to `height`: twice what the timeouts add up to.
+
+        A round may fail for each node that is broken, and at first for whoever proposes before all are in one round.
+        """
+        config, nodes = self.config, self.schedule.nodes
+        running = [node for node in self._nodes if node is not None]
+        highest = max((node.machine.core.round for node in running), default=0)
+
+        def last(rounds: range) -> int:
+            kinds = ("propose", "prevote", "precommit")
+            return sum(config.of(kind, round) for round in rounds for kind in kinds)
+
+        first_ms = last(range(highest, highest + nodes + 3)) + 10 * config.announce_interval_ms
+        empty_ms = config.empty_block_interval_ms or 0
+        each_ms = last(range(nodes)) + empty_ms + config.min_block_interval_ms + 2 * config.announce_interval_ms
+        behind = height - min(self._heights)
+        sync_ms = (behind // 64 + 2) * nodes * config.sync_timeout_ms
+        return 2 * (first_ms + each_ms * max(height - max(self._heights), 1) + sync_ms)
+
+    def violate(self, number: int, name: str, line: str, node: str = "") -> None:
+        """End the run with its first violation. Numbers are those of the invariants, 0 for what needs none."""
+        if self.violation is None:
+            self.violation = Violation(number, name, line, self.at_ms, node)
+        self.scheduler.stop()
+
+    @property
+    def at_ms(self) -> int:
+        """Virtual time since the run began."""
+        return self.scheduler.now_ms - BEGIN_MS
+
+    def _describe_place(self, number: int) -> str:
+        node = self._nodes[number]
+        name = self.identities[number].name
+        if node is None:
+            return f"{name} is down at height {self._heights[number]}"
+        status = node.machine.status()
+        return (
+            f"{name} is {status.state} at height {status.height}, round {status.round}, step {status.step} with power"
+            f" {status.step_power} of {status.quorum_power}"
+        )
+
+    def _make_traitors(self) -> dict[int, Behaviour]:
+        accomplices = [self.keys[traitor.node] for traitor in self.schedule.traitors]
+        return {
+            traitor.node: BEHAVIOURS[traitor.behaviour](
+                Trigger(probability=traitor.probability, from_ms=traitor.from_ms or None),
+                seed=f"{self.schedule.seed}/{traitor.node}",
+                accomplices=accomplices,
+            )
+            for traitor in self.schedule.traitors
+        }
+
+    # ------------------------------------------------------------------ nodes
+
+    def get_node(self, number: int) -> SimulatedNode | None:
+        return self._nodes[number]
+
+    def start(self, number: int) -> None:
+        if self._nodes[number] is not None:
+            return
+        self._incarnations[number] += 1
+        disk = self.disks[number]
+        if self.schedule.has_wire:
+            disk.reread()
+        node = SimulatedNode(
+            self.identities[number],
+            disk,
+            self.config,
+            scheduler=self.scheduler,
+            clock=self.clocks[number],
+            network=self.network,
+            watcher=self,
+            hooks=self._traitors.get(number, NO_HOOKS),
+            incarnation=self._incarnations[number],
+        )
+        self._nodes[number] = node
+        self._heights[number] = disk.blocks.height
+        node.begin(self.genesis)
+
+    def kill(self, number: int) -> None:
+        node = self._nodes[number]
+        if node is not None:
+            node.die()
+            self._note_death(number, "killed")
+
+    def wipe_data(self, number: int) -> None:
+        self.disks[number].wipe_data()
+        self.trace.wipe(self.identities[number].name, self.at_ms)
+
+    def _note_death(self, number: int, reason: str) -> None:
+        self._nodes[number] = None
+        self.clients.on_death(number)
+        self.trace.end(self.identities[number].name, self.at_ms, reason)
+
+    def _get_validators(self, key: bytes) -> ValidatorSet | None:
+        node = self._nodes[self.keys.index(key)]
+        return node.machine.core.validators if node is not None else None
+
+    # ------------------------------------------------------------------ faults
+
+    def _begin_due_faults(self, height: int) -> None:
+        while self._planned and self._planned[0].at_height <= height:
+            plan = self._planned.pop(0)
+            self.scheduler.call_after(plan.after_ms, self._apply, plan)
+
+    def _apply(self, plan: PlannedFault) -> None:
+        if not self._are_faults_on:
+            return
+        window = FaultWindow(plan, applied_ms=self.scheduler.now_ms - BEGIN_MS)
+        self.windows.append(window)
+        fault = SIMULATED_FAULTS[plan.kind](self, plan)
+        fault.apply()
+        self._fault_count += 1
+        self._active[self._fault_count] = (window, fault)
+        self.scheduler.call_after(plan.duration_ms, self._undo, self._fault_count)
+
+    def _undo(self, number: int) -> None:
+        found = self._active.pop(number, None)
+        if found is not None:
+            window, fault = found
+            fault.undo()
+            window.undone_ms = self.scheduler.now_ms - BEGIN_MS
+            window.evidence = fault.evidence
+
+    def _heal(self, broken: Sequence[int]) -> None:
+        """All faults end, but some nodes stay broken."""
+        self._are_faults_on = False
+        for number in list(self._active):
+            self._undo(number)
+        for node in self._nodes:
+            if node is not None:
+                node.effects_left = None
+        conditions = self.network.conditions
+        conditions.loss = conditions.duplicate = conditions.reorder = 0.0
+        conditions.delay_ms_max = conditions.delay_ms_min + 3
+        if self._adversary is not None:
+            self._adversary.is_active = False
+        self._cut = [
+            pair
+            for number in broken
+            for other in range(self.schedule.nodes)
+            if other != number
+            for pair in ((self.keys[number], self.keys[other]), (self.keys[other], self.keys[number]))
+        ]
+        if self.schedule.is_broken_mute:
+            self.network.cut_links(self._cut)
+        else:
+            for number in broken:
+                self.kill(number)
+
+    def _mend(self) -> None:
+        """What `_heal` left broken is healed too."""
+        if self.schedule.is_broken_mute:
+            self.network.heal_links(self._cut)
+        else:
+            for number in self.schedule.broken:
+                self.start(number)
+
+    # ------------------------------------------------------------------ Watcher
+
+    def on_begin(self, node: SimulatedNode) -> None:
+        ledger = node.machine.ledger
+        begin = Begin(
+            key=node.key,
+            incarnation=node.incarnation,
+            height=ledger.height,
+            validators=ledger.validators,
+            sign_floor=node.disk.sign_floor,
+            is_correct=self._numbers[node.name] not in self._traitors,
+            chain_id=ledger.chain_id,
+            state_root=ledger.state_root,
+            block_hash=ledger.block_hash,
+            genesis=self.genesis,
+        )
+        self.trace.begin(node.name, self.at_ms, begin)
+
+    def on_step(self, node: SimulatedNode, input: Input, effects: Sequence[Effect]) -> None:
+        self._steps += 1
+        self.trace.step(node.name, self.at_ms, input, effects)
+        if self.trace.violation is not None and self.violation is None:
+            self.violation = self.trace.violation
+            self.scheduler.stop()
+        self._hash.update(b"%d %d %d;" % (self.scheduler.now_ms, self._numbers[node.name], len(effects)))
+        for effect in effects:
+            if type(effect) is Broadcast and type(effect.message) is Vote:
+                self._hash.update(effect.message.signature)
+
+    def on_commit(self, node: SimulatedNode, commit: Commit) -> None:
+        number, height, block_hash = self._numbers[node.name], commit.block.height, commit.block.hash
+        self._decisions += 1
+        self._hash.update(block_hash)
+        self._heights[number] = height
+        self.clients.on_commit(number, commit.execution.transaction_ids, height)
+        if self._planned:
+            self._begin_due_faults(height)
+        if self._goal is not None:
+            numbers, goal = self._goal
+            if height >= goal and all(self._heights[item] >= goal for item in numbers):
+                self.scheduler.stop()
+
+    def on_report(self, node: SimulatedNode, name: str, fields: Mapping[str, object]) -> None:
+        if name == "halted" and self._numbers[node.name] not in self._traitors:
+            self.violate(0, "halted", f"{node.name} will not go on: {fields['reason']}", node.name)
+
+    def on_dropped(self, node: SimulatedNode, transactions: Sequence[tuple[str, str]]) -> None:
+        """Clients send again what is not acknowledged."""
+
+    def on_death(self, node: SimulatedNode, error: Exception | None) -> None:
+        self._note_death(self._numbers[node.name], "killed" if error is None else "crashed")
+        if error is not None:
+            self.violate(0, "alive", f"{node.name} ended by itself: {type(error).__name__}: {error}", node.name)
+
+    # ------------------------------------------------------------------ Bank
+
+    def _tick_clients(self) -> None:
+        self.scheduler.call_after(self.schedule.transaction_interval_ms, self._tick_clients)
+        self.clients.tick()
+
+    def now_ms(self) -> int:
+        return self.scheduler.now_ms
+
+    def list_running(self) -> Sequence[int]:
+        return [number for number, node in enumerate(self._nodes) if node is not None and not node.is_paused]
+
+    def submit(self, number: int, transaction: SignedTransaction) -> Admission | None:
+        node = self._nodes[number]
+        assert node is not None
+        self.trace.submitted(self.at_ms, transaction)
+        admissions = node.submit((transaction,))
+        return admissions[0] if admissions else None
+
+    def find_committed(self, number: int, transaction_id: str) -> int | None:
+        return self.disks[number].blocks.find_transaction(transaction_id)
+
+    def get_nonce(self, number: int, account_id: str) -> int:
+        node = self._nodes[number]
+        account = node.machine.ledger.get_account(account_id) if node is not None else None
+        return account.nonce if account is not None else 0
+
+    def get_height(self, number: int) -> int:
+        return self._heights[number]
+
+    def acknowledge(self, number: int, transaction_id: str, height: int) -> None:
+        self.trace.acknowledged(self.at_ms, self.identities[number].name, transaction_id, height)
+
+
+def run_schedule(schedule: Schedule) -> Outcome:
+    """Run a schedule to its end."""
+    return World(schedule).run()
+
+
+def make_signer(schedule: Schedule, label: str) -> Signer:
+    """A key of this run: the same for every seed, for a seed decides faults and not keys."""
+    key = _make_key(label)
+    return key if schedule.has_real_signatures else StandInKey(key.public_key)
+
+
+def make_identities(schedule: Schedule) -> tuple[Identity, ...]:
+    verifier: Verifier = verify if schedule.has_real_signatures else verify_stand_in
+    return tuple(
+        Identity(schedule.get_name(number), make_signer(schedule, f"node/{number}"), verifier)
+        for number in range(schedule.nodes)
+    )
+
+
+def make_genesis(schedule: Schedule) -> Genesis:
+    """The genesis of a run: its nodes with their powers, a sovereign, and clients that have money."""
+    sovereign = format_public_key(_make_key("sovereign").public_key)
+    validators = tuple(
+        GenesisValidator(schedule.get_name(number), _make_key(f"node/{number}").public_text, power)
+        for number, power in enumerate(schedule.get_powers())
+    )
+    accounts = [GenesisAccount(sovereign, "", "sovereign", {CURRENCY: "1000000.00"})]
+    accounts += [
+        GenesisAccount(_make_key(f"client/{number}").public_text, "", "user", {CURRENCY: "1000.00"})
+        for number in range(CLIENTS)
+    ]
+    return Genesis(
+        version=1,
+        createdAt=BEGIN_MS - 1,
+        sovereign=sovereign,
+        currencies=(GenesisCurrency(CURRENCY, 2),),
+        validators=validators,
+        accounts=tuple(accounts),
+        parameters=GenesisParameters(),
+    )
+
+
+@functools.cache
+def _make_key(label: str) -> KeyPair:
+    return make_key(0, label)

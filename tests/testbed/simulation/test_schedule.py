@@ -1,0 +1,114 @@
+"""Schedules: the seed decides them wholly, they survive being written, and what makes no sense is refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from tana.types.errors import SettingsError
+from testbed.simulation.schedule import (
+    FAULT_KINDS,
+    ClockPlan,
+    PlannedFault,
+    Schedule,
+    TraitorPlan,
+    format_schedule,
+    load_schedule,
+    make_schedule,
+    parse_schedule,
+)
+
+
+def test_a_seed_decides_everything() -> None:
+    assert make_schedule(7) == make_schedule(7)
+    assert make_schedule(7) != make_schedule(8)
+
+
+def test_seeds_differ_in_kind_and_rate_of_faults() -> None:
+    schedules = [make_schedule(seed) for seed in range(300)]
+    counts = sorted(len(schedule.faults) for schedule in schedules)
+    assert counts[0] == 0, "some are calm"
+    assert counts[-1] >= 30, "some are violent"
+    assert any(len({fault.kind for fault in schedule.faults}) == 1 < len(schedule.faults) for schedule in schedules)
+    assert {fault.kind for schedule in schedules for fault in schedule.faults} == set(FAULT_KINDS)
+    share = sum(schedule.has_real_signatures for schedule in schedules) / len(schedules)
+    assert 0.05 < share < 0.15
+    assert any(schedule.has_wire for schedule in schedules)
+    assert any(schedule.adversary_ms for schedule in schedules)
+    assert any(schedule.traitors for schedule in schedules)
+
+
+@pytest.mark.parametrize("nodes", [1, 3, 4, 7])
+def test_whatever_is_drawn_makes_sense_and_survives_being_written(tmp_path: Path, nodes: int) -> None:
+    for seed in range(60):
+        schedule = make_schedule(seed, nodes, heights=20)
+        path = tmp_path / "schedule.json"
+        path.write_text(format_schedule(schedule), "utf-8")
+        assert load_schedule(path) == schedule
+
+
+def refuse(schedule: Schedule) -> SettingsError:
+    with pytest.raises(SettingsError) as caught:
+        parse_schedule(msgspec.json.encode(schedule), "file.json")
+    assert "file.json: " in str(caught.value)
+    return caught.value
+
+
+BASE = Schedule(seed=1, nodes=4, heights=10)
+
+
+def test_invalid_json() -> None:
+    with pytest.raises(SettingsError, match=r"file\.json: not a schedule"):
+        parse_schedule("{", "file.json")
+
+
+def test_invalid_unknown_field() -> None:
+    with pytest.raises(SettingsError, match="unknown field `shape`"):
+        parse_schedule('{"seed":1,"nodes":4,"heights":10,"shape":1}', "file.json")
+
+
+def test_invalid_unknown_fault() -> None:
+    with pytest.raises(SettingsError, match="flood"):
+        parse_schedule('{"seed":1,"nodes":4,"heights":10,"faults":[{"kind":"flood","at_height":1}]}', "file.json")
+
+
+def test_invalid_file(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load_schedule(tmp_path / "absent.json")
+
+
+def test_invalid_node_of_a_fault() -> None:
+    error = refuse(replace(BASE, faults=(PlannedFault("pause", 1, nodes=(4,)),)))
+    assert error.field == "faults[0].nodes"
+
+
+def test_invalid_fault_on_nobody() -> None:
+    assert "needs some" in str(refuse(replace(BASE, faults=(PlannedFault("pause", 1),))))
+
+
+def test_invalid_more_broken_than_there_may_be() -> None:
+    assert "power 2 of 4: no quorum" in str(refuse(replace(BASE, broken=(0, 1))))
+
+
+def test_invalid_traitors_beside_broken_nodes() -> None:
+    traitors = (TraitorPlan(2, "silent"),)
+    assert "no quorum" in str(refuse(replace(BASE, broken=(0,), traitors=traitors)))
+
+
+def test_invalid_behaviour() -> None:
+    assert refuse(replace(BASE, traitors=(TraitorPlan(2, "rude"),))).field == "traitors[0].behaviour"
+
+
+def test_invalid_traitor_that_is_not_there() -> None:
+    assert "not there" in str(refuse(replace(BASE, traitors=(TraitorPlan(9, "silent"),))))
+
+
+def test_invalid_number_of_powers() -> None:
+    assert refuse(replace(BASE, powers=(1, 2))).field == "powers"
+
+
+def test_invalid_number_of_clocks() -> None:
+    assert refuse(replace(BASE, clocks=(ClockPlan(1),))).field == "clocks"

@@ -1,0 +1,138 @@
+"""Simulated runs: same seed, same trace, whatever the interpreter; faults touch something; planted bugs are found."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+from msgspec.structs import replace
+
+from tana.types.validator_set import ValidatorSet
+from testbed.simulation.schedule import FAULT_KINDS, FaultKind, PlannedFault, Schedule, make_schedule
+from testbed.simulation.world import World, run_schedule
+from tests.testbed.forging import ROOT
+
+CALM = Schedule(seed=1, nodes=4, heights=15, transaction_interval_ms=20)
+
+RUN = """
+import sys
+from testbed.simulation.schedule import make_schedule
+from testbed.simulation.world import run_schedule
+for seed in map(int, sys.argv[1:]):
+    outcome = run_schedule(make_schedule(seed, heights=20))
+    print(outcome.trace_hash, outcome.violation)
+"""
+
+
+def test_same_seeds_same_traces_in_two_interpreters() -> None:
+    """Some with real signatures, some with a wire, traitors and restarts: nothing may depend on hashes of this run."""
+    schedules = [(seed, make_schedule(seed, heights=20)) for seed in range(1, 200)]
+    wanted: tuple[Callable[[Schedule], bool], ...] = (
+        lambda item: item.has_real_signatures and not item.has_wire,
+        lambda item: item.has_wire and not item.traitors,
+        lambda item: bool(item.traitors) and not item.has_wire,
+    )
+    busy = [(seed, item) for seed, item in schedules if len(item.faults) > 3]
+    seeds = [next(seed for seed, item in busy if is_wanted(item)) for is_wanted in wanted]
+    answers = []
+    for hash_seed in ("1", "77"):
+        command = [sys.executable, "-c", RUN, *map(str, seeds)]
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+        done = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
+        answers.append(done.stdout)
+    assert answers[0] == answers[1]
+    assert len(set(answers[0].splitlines())) == len(seeds)
+
+
+def test_a_calm_run_is_quick_and_whole() -> None:
+    outcome = run_schedule(CALM)
+    assert outcome.violation is None
+    assert outcome.heights >= 15
+    assert outcome.acknowledged > 5
+    assert outcome.windows == []
+
+
+def test_another_seed_gives_another_trace() -> None:
+    assert run_schedule(CALM).trace_hash != run_schedule(replace(CALM, seed=2)).trace_hash
+
+
+def test_messages_fare_the_same_on_a_wire() -> None:
+    """Encoding is no decision: only the objects differ."""
+    assert run_schedule(CALM).trace_hash == run_schedule(replace(CALM, has_wire=True)).trace_hash
+
+
+FAULTS: dict[FaultKind, PlannedFault] = {
+    kind: PlannedFault(kind, 2, duration_ms=150, nodes=(1,), effects=7, rate=0.3, by=40, is_noticed=False)
+    for kind in FAULT_KINDS
+} | {
+    "halves": PlannedFault("halves", 2, duration_ms=150, nodes=(0, 2)),
+    "one_way": PlannedFault("one_way", 2, duration_ms=150, nodes=(1, 2)),
+    "half_connected": PlannedFault("half_connected", 2, duration_ms=150, nodes=(1, 2), is_noticed=True),
+}
+
+
+@pytest.mark.parametrize("kind", FAULT_KINDS)
+def test_each_fault_touches_something_and_is_undone(kind: FaultKind) -> None:
+    world = World(replace(CALM, faults=(FAULTS[kind],), broken=()))
+    outcome = world.run()
+    assert outcome.violation is None
+    (window,) = outcome.windows
+    assert window.evidence, "it touched something"
+    assert 0 <= window.applied_ms <= window.undone_ms
+    network, conditions = world.network, world.network.conditions
+    assert not any(network.is_cut(one, other) for one in world.keys for other in world.keys)
+    assert (conditions.loss, conditions.duplicate, conditions.reorder) == (0, 0, 0)
+    assert all(clock.offset_ms == 0 for clock in world.clocks) or kind == "clock_drift"
+    assert all(clock.drift_ppm == 0 for clock in world.clocks)
+    nodes = [world.get_node(number) for number in range(4)]
+    assert all(node is not None and not node.is_paused for node in nodes)
+
+
+def test_a_node_without_its_sign_state_abstains_and_follows() -> None:
+    world = World(replace(CALM, faults=(FAULTS["wiped_sign_state"],)))
+    assert world.run().violation is None
+    node = world.get_node(1)
+    assert node is not None
+    assert node.machine.status().state == "abstaining"
+    assert node.machine.status().height >= CALM.heights
+
+
+def test_a_chain_without_a_quorum_stands_still_and_goes_on_after_it_is_healed() -> None:
+    halves = PlannedFault("halves", 3, duration_ms=2000, nodes=(0, 1))
+    outcome = run_schedule(replace(CALM, faults=(halves,)))
+    assert outcome.violation is None
+    assert outcome.virtual_ms > 2000
+
+
+def test_a_quorum_one_too_low_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ValidatorSet, "is_quorum", lambda self, power: 3 * power >= 2 * self.total_power - 2)
+    halves = PlannedFault("halves", 3, duration_ms=2000, nodes=(0, 1))
+    violation = run_schedule(replace(CALM, faults=(halves,))).violation
+    assert violation is not None
+    assert "quorum" in violation.line
+
+
+def test_a_node_that_ends_by_itself_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tana.node.machine import Machine
+
+    def fail(self: Machine, *arguments: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Machine, "_finalize", fail)
+    violation = run_schedule(CALM).violation
+    assert violation is not None
+    assert "ended by itself: RuntimeError: a bug" in violation.line
+
+
+def test_a_quorum_that_does_not_go_on_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who never starts another round waits for ever for the proposal of the one that is down."""
+    from tana.consensus.tendermint import Tendermint
+
+    monkeypatch.setattr(Tendermint, "on_timeout", lambda self, timer, now_ms: [])
+    violation = run_schedule(replace(CALM, broken=(3,))).violation
+    assert violation is not None
+    assert violation.name == "two_phase"
+    assert "a quorum is healed and the others stay broken" in violation.line

@@ -53,7 +53,10 @@ _log = structlog.get_logger()
 
 
 class Driver:
-    """One machine with its log, store, links and timers. `on_fatal` is told once of what ended the node."""
+    """One machine with its log, store, links and timers.
+
+    `on_fatal` is told once of what ended the node, `on_validators_changed` after each block behind which others vote.
+    """
 
     def __init__(
         self,
@@ -64,6 +67,7 @@ class Driver:
         metrics: Metrics,
         hooks: Hooks,
         on_fatal: Callable[[BaseException], None],
+        on_validators_changed: Callable[[], None],
     ) -> None:
         self.machine = machine
         self.store = store
@@ -72,6 +76,7 @@ class Driver:
         self._metrics = metrics
         self._hooks = hooks
         self._on_fatal = on_fatal
+        self._on_validators_changed = on_validators_changed
         self._links: Links | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._admissions: dict[int, tuple[Admission, ...]] = {}
@@ -192,8 +197,9 @@ class Driver:
             round=effect.certificate.round,
             bytes=len(block.data),
         )
-        if block.header.next_validators_hash != block.header.validators_hash and self._links is not None:
-            self._links.drop_unadmitted()
+        if block.header.next_validators_hash != block.header.validators_hash:
+            # Not now: it may close links, which is an input of its own.
+            self._loop.call_soon(self._on_validators_changed)
 
     def _set_timer(self, timer: Timer, delay_ms: int) -> None:
         earlier = self._timers.get(timer.kind)

@@ -155,9 +155,12 @@ class Links:
                 waker.set()
 
     def drop_unadmitted(self) -> None:
-        """Close the links of peers that may no longer have one."""
+        """Close the links of peers that may no longer have one. Nothing of them is heard from now on."""
         for peer in [key for key in self._links if not self._is_admitted(key)]:
-            self._close_later(self._links[peer].connection, CLOSE_NOT_ADMITTED, "no longer admitted")
+            link = self._links[peer]
+            self._remove(peer, link)
+            self._close_later(link.connection, CLOSE_NOT_ADMITTED, "no longer admitted")
+            _log.info("peer_dropped", peer=peer.hex()[:16], reason="no longer admitted")
 
     async def accept(self, connection: ServerConnection) -> None:
         """Serve one incoming connection until it ends."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
@@ -16,6 +17,8 @@ from tana.types.errors import InvalidInput, NotFound, Unavailable
 from tana.types.genesis import SignedGenesis, parse_signed_genesis
 
 TIMEOUT_MS = 5_000
+EVENT_SILENCE_MS = 60_000
+"""A stream of events that says nothing for so long, not even that it is still there, is broken."""
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 
 
@@ -62,6 +65,25 @@ class MeshConnection:
         # Another mesh lists one status at a time. Whoever changes sides meanwhile is in the first or the last answer.
         found = {node.id: node for status in ("active", "offline", "active") for node in await self._list(status)}
         return list(found.values())
+
+    async def watch_events(self) -> AsyncIterator[str]:
+        """The type of each event of the mesh as it happens; "listening" first, from when on none is missed.
+
+        Ends when the mesh ends the stream. Raises `NotFound` where this mesh has none.
+        """
+        timeout = httpx.Timeout(self._http.timeout.connect, read=EVENT_SILENCE_MS / 1000)
+        try:
+            async with self._http.stream("GET", "/events", timeout=timeout) as response:
+                if not response.is_success:
+                    await response.aread()
+                    raise rebuild_error(response.status_code, None)
+                yield "listening"
+                async for line in response.aiter_lines():
+                    name, _, value = line.partition(":")
+                    if name == "event":
+                        yield value.strip()
+        except httpx.HTTPError as error:
+            raise Unavailable(f"the event stream of the mesh at {self.url} broke: {error}") from None
 
     async def get_genesis(self) -> SignedGenesis | None:
         """The published genesis, NOT verified, None before there is one."""

@@ -44,6 +44,7 @@ class PeerBook:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._entries: dict[bytes, PeerEntry] = {entry.key: entry for entry in _read(path)}
+        self._is_saved = True
 
     def __contains__(self, key: object) -> bool:
         return key in self._entries
@@ -59,14 +60,17 @@ class PeerBook:
         """Take over what the mesh says of its approved nodes (active and offline). Whether anything changed.
 
         A validator of the chain that the mesh does not know (any more) keeps its last address: the chain's set, not
-        the mesh, says who it is. Raises `StorageError` where the file cannot be written.
+        the mesh, says who it is. Raises `StorageError` where the file cannot be written; the entries are taken over all
+        the same, and saved with the next call.
         """
         entries = {key: entry for key, entry in self._entries.items() if key in validators}
         entries |= {entry.key: entry for entry in map(_to_entry, nodes) if entry is not None}
-        if entries == self._entries:
+        if entries == self._entries and self._is_saved:
             return False
         self._entries = entries
+        self._is_saved = False
         write_atomically(self._path, msgspec.json.encode(_Book(1, tuple(entries.values()))))
+        self._is_saved = True
         return True
 
 

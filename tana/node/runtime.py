@@ -105,6 +105,7 @@ class _Node:
         self._fatal: asyncio.Future[None] = self._loop.create_future()
         self._links: asyncio.Future[Links] = self._loop.create_future()
         self._driver: Driver | None = None
+        self._discovery: Discovery | None = None
         self._ports: dict[str, int] = {}
         self._listeners: list[HttpListener] = []
         self._peer_server: Server | None = None
@@ -207,6 +208,7 @@ class _Node:
             links=links,
             get_validators=self._get_validators,
         )
+        self._discovery = discovery
         discovery.apply()
         await asyncio.gather(discovery.run(), self._create_heartbeats(mesh, joining).run())
 
@@ -249,6 +251,7 @@ class _Node:
             metrics=self._metrics,
             hooks=self._hooks,
             on_fatal=self._on_fatal,
+            on_validators_changed=self._on_validators_changed,
         )
         links = Links(
             driver,
@@ -346,6 +349,10 @@ class _Node:
             link_frames_dropped=links.dropped_frames,
             links_refused=links.refused_links,
         )
+
+    def _on_validators_changed(self) -> None:
+        if self._discovery is not None:
+            self._discovery.on_validators_changed()
 
     def _on_fatal(self, error: BaseException) -> None:
         if not self._fatal.done():

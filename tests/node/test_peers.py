@@ -10,6 +10,7 @@ from tana.client.mesh import MeshNode, MeshService
 from tana.node.peers import PeerBook
 from tana.types.errors import StorageError
 from tests.node.cluster import make_key
+from tests.node.full_disk import limit_file_size
 
 
 def _make_node(name: str, port: int = 9000, ip: str | None = "100.64.0.1", kind: str = "consensus") -> MeshNode:
@@ -41,6 +42,17 @@ def test_removed_node_leaves_the_book_but_a_validator_stays(tmp_path: Path) -> N
     assert book.update([], {make_key("one").public_key})
     assert make_key("one").public_key in book
     assert make_key("two").public_key not in book
+
+
+def test_invalid_disk_lets_nobody_in_and_is_tried_again(tmp_path: Path) -> None:
+    book = PeerBook(tmp_path / "peers.json")
+    book.update([_make_node("one")], frozenset())
+    with limit_file_size(0), pytest.raises(StorageError, match=r"peers\.json"):
+        book.update([], frozenset())
+    assert make_key("one").public_key not in book
+    assert PeerBook(tmp_path / "peers.json").entries
+    assert book.update([], frozenset())
+    assert not PeerBook(tmp_path / "peers.json").entries
 
 
 def test_changed_address_is_taken_over(tmp_path: Path) -> None:

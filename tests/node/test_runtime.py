@@ -114,6 +114,39 @@ def test_follower_is_approved_after_the_genesis(tmp_path: Path) -> None:
     asyncio.run(play())
 
 
+def test_denied_follower_is_cut_off_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mesh tells it: nobody waits for the next time that it is asked."""
+    monkeypatch.setattr("tana.node.discovery._PAUSE_S", 3600.0)
+
+    async def play() -> None:
+        async with run_cluster(tmp_path) as cluster:
+            await cluster.start_approved(2)
+            first, second = cluster.nodes
+            follower = await cluster.start_node("follower")
+            await cluster.wait_registered("follower")
+            cluster.mesh.approve("follower")
+            await cluster.wait_state(follower, "following")
+
+            async def count_peers() -> list[int]:
+                return [(await cluster.get_health(node))["peers"] for node in (first, second, follower)]
+
+            async def are_all_connected() -> bool:
+                return await count_peers() == [2, 2, 2]
+
+            await wait_until(are_all_connected)
+            cluster.mesh.deny("follower")
+
+            async def is_cut_off() -> bool:
+                return await count_peers() == [1, 1, 0]
+
+            await wait_until(is_cut_off)
+            reached = (await cluster.get_health(first))["currentHeight"]
+            await cluster.wait_height(second, reached + 3)
+            assert await count_peers() == [1, 1, 0]
+
+    asyncio.run(play())
+
+
 def test_mesh_outage_does_not_matter(tmp_path: Path) -> None:
     """With the mesh gone for good, the chain goes on, and nodes that restart find each other again."""
 

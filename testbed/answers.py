@@ -48,6 +48,7 @@ def read_block(body: Mapping[str, Any]) -> Facts:
         "producer": body["producer"],
         "header": {key: body.get(key) for key in HEADER_FIELDS},
         "transactions": list(body["transactions"]),
+        "evidence": [_read_evidence(item) for item in body["evidence"]],
         "certificate": _read_certificate(certificate) if certificate else None,
     }
 
@@ -79,6 +80,10 @@ def _read_certificate(body: Mapping[str, Any]) -> Facts:
         "block_hash": body["blockHash"],
         "signatures": [[item["validator"], item["signature"]] for item in body["signatures"]],
     }
+
+
+def _read_evidence(body: Mapping[str, Any]) -> Facts:
+    return {key: body[key] for key in ("kind", "height", "round", "validator")}
 
 
 def _count(peers: Any) -> int:

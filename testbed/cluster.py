@@ -43,6 +43,8 @@ class View:
     """Why a node gave no answer the last time."""
     refusals: dict[str, dict[str, Any]] = field(default_factory=dict)
     """The last notable log entry of a node."""
+    accused: dict[str, set[str]] = field(default_factory=dict)
+    """Public keys against which there is evidence in the blocks read, by the node that answered them."""
     lies: dict[tuple[str, str], list[int]] = field(default_factory=dict)
     """The heights about which a node says that it lied, by node and behaviour."""
 
@@ -123,6 +125,7 @@ class Cluster:
         """Start a node again on the data it has; its blocks are read again from the first."""
         self.view.read_height[node] = 0
         self.view.committed[node] = set()
+        self.view.accused[node] = set()
         self.start(node)
 
     def is_running(self, node: str) -> bool:
@@ -277,6 +280,7 @@ class Cluster:
         self.view.read_height[node] = facts["height"]
         ids = (answers.read_transaction_id(body) for body in facts["transactions"])
         self.view.committed.setdefault(node, set()).update(ids)
+        self.view.accused.setdefault(node, set()).update(item["validator"] for item in facts["evidence"])
         self.record("block", node, **facts)
 
     def _read_log(self, node: str) -> None:

@@ -8,6 +8,7 @@ for it.
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from tana.node.hooks import Beginning, Hooks
 from tana.node.inputs import Input, PeerConnected, PeerDisconnected, TimerFired
 from testbed.byzantine import Behaviour
 from testbed.byzantine.wish import read_wish
+
+MAX_PAST_LIARS = 4
+"""Lies that are over and still stuck to, where a peer asks about heights past."""
 
 
 class ControlledHooks(Hooks):
@@ -27,8 +31,7 @@ class ControlledHooks(Hooks):
         self._liar: Behaviour | None = None
         self._beginning: Beginning | None = None
         self._peers: dict[bytes, None] = {}
-        self._last_height: int | None = None
-        """The height being decided when the lies were to end."""
+        self._past_liars: deque[Behaviour] = deque(maxlen=MAX_PAST_LIARS)
 
     def may_send_heartbeat(self) -> bool:
         return self._read().get("heartbeat") != "off"
@@ -36,7 +39,8 @@ class ControlledHooks(Hooks):
     def on_begin(self, beginning: Beginning) -> None:
         self._beginning = beginning
         self._peers = {}
-        self._wish, self._liar, self._last_height = "", None, None
+        self._wish, self._liar = "", None
+        self._past_liars.clear()
         self._obey(beginning)
 
     def on_step(self, input: Input, now_ms: int, effects: list[Effect]) -> list[Effect]:
@@ -50,6 +54,8 @@ class ControlledHooks(Hooks):
                 self._peers.pop(peer, None)
             case _:
                 pass
+        for liar in self._past_liars:
+            effects = liar.stick_to(effects)
         return effects if self._liar is None else self._liar.on_step(input, now_ms, effects)
 
     def _obey(self, beginning: Beginning) -> None:
@@ -57,28 +63,14 @@ class ControlledHooks(Hooks):
         wish = self._read().get("byzantine", "")
         if wish == self._wish:
             return
-        if self._liar is not None and not self._may_end(self._liar):
-            return
         self._wish = wish
         if self._liar is not None:
             self._liar.on_end()
+            self._past_liars.append(self._liar)
         self._liar = read_wish(wish, beginning.genesis) if wish else None
         if self._liar is not None:
             self._liar.on_begin(beginning)
             self._liar.meet(self._peers)
-
-    def _may_end(self, liar: Behaviour) -> bool:
-        """A lie about a height is told to that height's end: the truth about it would be a second statement, and an
-        offence of its own. Not so where nothing was said, or the height might never end."""
-        height = liar.machine.core.height
-        if liar.is_withholding:
-            return True
-        if self._last_height is None:
-            self._last_height = height
-        if height == self._last_height:
-            return False
-        self._last_height = None
-        return True
 
 
 def read_control_file(path: Path) -> Mapping[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from testbed.byzantine.base import LIED, Behaviour
 from testbed.byzantine.equivocation import DoublePrecommit, DoublePrevote, EquivocatingProposer
-from testbed.byzantine.floods import FutureFlood, MalformedFrames
+from testbed.byzantine.floods import FutureFlood, MadeUpEvidence, MalformedFrames
 from testbed.byzantine.forgeries import BadSignature, ForgedSender, OtherChain, Replay, UnknownValidator
 from testbed.byzantine.fork import Fork
 from testbed.byzantine.lock_breaking import ForgottenLock, PrecommitWithoutPolka
@@ -49,6 +49,7 @@ BEHAVIOURS: dict[str, type[Behaviour]] = {
         OtherChain,
         Replay,
         FutureFlood,
+        MadeUpEvidence,
         MalformedFrames,
         LyingSyncPeer,
     )

@@ -16,6 +16,7 @@ from tana.node.hooks import Beginning, Hooks
 from tana.node.inputs import Input, PeerConnected, PeerDisconnected, Received, TimerFired
 from tana.node.machine import Machine
 from tana.types.block import Block
+from tana.types.evidence import get_slot
 from tana.types.messages import (
     Announcement,
     BlockPart,
@@ -27,6 +28,7 @@ from tana.types.messages import (
 )
 from testbed.byzantine.trigger import ALWAYS, Trigger
 
+MAX_SLOTS_REMEMBERED = 1_000
 LIED = "lied"
 """The report that shows from outside that a lie was told, once for each height and behaviour."""
 
@@ -54,6 +56,8 @@ class Behaviour(Hooks):
         self.random = random.Random(self.seed)
         self.peers: dict[bytes, None] = {}
         """Connected peers in the order of their keys."""
+        self._said: dict[tuple[bytes, int, int, int], list[PeerMessage]] = {}
+        """What was said in each slot of its own, so that it is said again and nothing else."""
         self._reported_height = 0
         self.queued: list[Effect] = []
         """What leaves besides, at the end of this step."""
@@ -68,6 +72,7 @@ class Behaviour(Hooks):
         self.genesis = beginning.genesis
         self.chain_id = beginning.machine.ledger.chain_id
         self.peers = {}
+        self._hide_evidence()
 
     def meet(self, peers: Iterable[bytes]) -> None:
         """These peers are connected already: the lies begin in the middle of a node's life."""
@@ -106,10 +111,10 @@ class Behaviour(Hooks):
     def change(self, effect: Effect) -> Sequence[Effect]:
         """What happens instead of one effect. Called whether the trigger is on or not."""
         match effect:
-            case Broadcast(message) if self.is_on_for(message):
-                return [Broadcast(item) for item in self.say(message)]
-            case Send(peer, message) if self.is_on_for(message):
-                return [Send(peer, item) for item in self.say(message)]
+            case Broadcast(message):
+                return [Broadcast(item) for item in self._tell(message)]
+            case Send(peer, message):
+                return [Send(peer, item) for item in self._tell(message)]
         return [effect]
 
     def say(self, message: PeerMessage) -> Sequence[PeerMessage]:
@@ -119,6 +124,52 @@ class Behaviour(Hooks):
     def add(self) -> Sequence[Effect]:
         """What leaves besides, once in each announce interval. Called only while the trigger is on."""
         return ()
+
+    # ------------------------------------------------------------------ sticking to a story
+
+    def stick_to(self, effects: Sequence[Effect]) -> list[Effect]:
+        """These effects with nothing in them that contradicts what was said while the lies lasted.
+
+        Peers ask for the votes of heights past. The truth about a slot that was lied about would be a second statement
+        in it, and an offence of its own.
+        """
+        changed: list[Effect] = []
+        for effect in effects:
+            match effect:
+                case Broadcast(Vote() | Proposal() as message) if self._find_story(message) is not None:
+                    changed += [Broadcast(item) for item in self._find_story(message) or ()]
+                case Send(peer, Vote() | Proposal() as message) if self._find_story(message) is not None:
+                    changed += [Send(peer, item) for item in self._find_story(message) or ()]
+                case _:
+                    changed.append(effect)
+        return changed
+
+    def _hide_evidence(self) -> None:
+        """Let the honest machine inside take in no evidence against itself or its accomplices: it hears its own lies
+        from its peers, and would turn itself in."""
+        pool = self.machine.evidence
+        add, hidden = pool.add, {self.signer.public_key, *self.accomplices}
+        pool.add = lambda evidence: evidence.validator not in hidden and add(evidence)  # type: ignore[method-assign]
+
+    def _tell(self, message: PeerMessage) -> Sequence[PeerMessage]:
+        story = self._find_story(message)
+        if story is not None:
+            return story
+        if not self.is_on_for(message):
+            return [message]
+        told = self.say(message)
+        if not self.is_withholding:
+            for item in told:
+                if isinstance(item, Vote | Proposal) and self.is_own(item):
+                    self._said.setdefault(get_slot(item), []).append(item)
+            while len(self._said) > MAX_SLOTS_REMEMBERED:
+                del self._said[next(iter(self._said))]
+        return told
+
+    def _find_story(self, message: PeerMessage) -> Sequence[PeerMessage] | None:
+        if not isinstance(message, Vote | Proposal) or not self.is_own(message):
+            return None
+        return self._said.get(get_slot(message))
 
     # ------------------------------------------------------------------ for subclasses
 

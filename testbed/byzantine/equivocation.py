@@ -84,4 +84,5 @@ class DoublePrecommit(_DoubleVote):
 
 def make_other_block(block: Block) -> Block:
     """A block that is as valid as this one and has another hash."""
-    return Block.create(msgspec.structs.replace(block.header, time_ms=block.header.time_ms + 1), block.transactions)
+    header = msgspec.structs.replace(block.header, time_ms=block.header.time_ms + 1)
+    return Block.create(header, block.transactions, block.evidence)

@@ -8,12 +8,14 @@ import msgspec
 
 from tana.node.effects import Broadcast, Effect
 from tana.node.links import MAX_FRAME_BYTES
-from tana.types.messages import PRECOMMIT, PREVOTE, BlockPart, PeerMessage
+from tana.types.evidence import Evidence
+from tana.types.messages import PRECOMMIT, PREVOTE, BlockPart, EvidenceMessage, PeerMessage, Vote
 from testbed.byzantine.base import Behaviour
 
 VOTES_AT_A_TIME = 40
 FIRST_FUTURE_ROUND = 1_000
 """So far ahead that no honest vote of this node can ever contradict one of the flood."""
+ACCUSATIONS_AT_A_TIME = 4
 MALFORMED_INTERVALS = 10
 """Malformed frames end the link, so they come once in so many announce intervals."""
 
@@ -33,6 +35,30 @@ class FutureFlood(Behaviour):
             flood.append(self.sign_vote(PREVOTE if number % 2 else PRECOMMIT, ahead, round, None))
         flood.append(BlockPart(height + 1, self.random.randbytes(1_000)))
         return [Broadcast(message) for message in flood]
+
+
+class MadeUpEvidence(Behaviour):
+    """Accuses its peers of votes that they never signed, in bulk, and of what is no offence at all. P"""
+
+    kind = "made_up_evidence"
+
+    def add(self) -> Sequence[Effect]:
+        core = self.machine.core
+        effects: list[Effect] = []
+        for victim in self.peers:
+            for number in range(ACCUSATIONS_AT_A_TIME):
+                height = max(core.height - number, 1)
+                votes = [self._forge(victim, height, self.make_hash((victim, height, side))) for side in range(2)]
+                effects.append(Broadcast(EvidenceMessage(Evidence.create(*votes))))
+        # The same vote twice, and votes of two rounds: well signed, and nothing to blame anybody for.
+        vote, later = (self.sign_vote(PREVOTE, core.height, round, None) for round in range(2))
+        effects += [Broadcast(EvidenceMessage(Evidence(vote, other))) for other in (vote, later)]
+        self.note_lie()
+        return effects
+
+    def _forge(self, victim: bytes, height: int, block_hash: bytes) -> Vote:
+        vote = self.sign_vote(PREVOTE, height, 0, block_hash)
+        return Vote(vote.kind, height, 0, block_hash, victim, vote.signature)
 
 
 class MalformedFrames(Behaviour):

@@ -38,18 +38,10 @@ class PrecommitWithoutPolka(Behaviour):
     kind = "precommit_without_polka"
 
     def say(self, message: PeerMessage) -> Sequence[PeerMessage]:
-        if not (isinstance(message, Vote) and self.is_own(message)):
+        if not (isinstance(message, Vote) and self.is_own(message) and message.kind == PREVOTE):
             return [message]
-        prevote = self._find_prevote(message.height, message.round)
-        if prevote is None or prevote.block_hash is None:
+        if message.block_hash is None:
             return [message]
         self.note_lie(message.height)
-        early = self.sign_vote(PRECOMMIT, message.height, message.round, prevote.block_hash)
-        # The slot is used: whatever the node precommits later is this again.
-        return [message, early] if message.kind == PREVOTE else [early]
-
-    def _find_prevote(self, height: int, round: int) -> Vote | None:
-        core = self.machine.core
-        if height != core.height:
-            return None
-        return next((vote for vote in core.votes.get(round, PREVOTE).get(self.signer.public_key)), None)
+        # The slot is used: whatever the node precommits in this round, this is said again.
+        return [message, self.sign_vote(PRECOMMIT, message.height, message.round, message.block_hash)]

@@ -55,6 +55,6 @@ class LyingSyncPeer(Behaviour):
             case 2:
                 block = Block.decode(final.data)
                 header = msgspec.structs.replace(block.header, time_ms=block.header.time_ms + 1)
-                return FinalBlock(Block.create(header, block.transactions).data, certificate)
+                return FinalBlock(Block.create(header, block.transactions, block.evidence).data, certificate)
             case _:
                 return FinalBlock(final.data[:-1], certificate)

@@ -65,7 +65,7 @@ class InvalidBlock(_ForgedProposal):
         transactions = (*block.transactions, RawTransaction(b'{"type":"made-up"}', self.random.randbytes(64)))
         root = merkle.compute_root([raw.leaf for raw in transactions])
         header = msgspec.structs.replace(block.header, transaction_count=len(transactions), transactions_root=root)
-        return Block.create(header, transactions)
+        return Block.create(header, transactions, block.evidence)
 
 
 class WrongStateRoot(_ForgedProposal):
@@ -75,7 +75,7 @@ class WrongStateRoot(_ForgedProposal):
 
     def forge(self, block: Block) -> Block:
         header = msgspec.structs.replace(block.header, state_root=self.make_hash(block.height))
-        return Block.create(header, block.transactions)
+        return Block.create(header, block.transactions, block.evidence)
 
 
 class FalseTimestamps(_ForgedProposal):
@@ -86,7 +86,8 @@ class FalseTimestamps(_ForgedProposal):
     def forge(self, block: Block) -> Block:
         future_ms = self.now_ms_here + self.genesis.parameters.maxClockLeadMs + 3_600_000
         time_ms = future_ms if self.random.random() < 0.5 else self.machine.ledger.time_ms
-        return Block.create(msgspec.structs.replace(block.header, time_ms=time_ms), block.transactions)
+        header = msgspec.structs.replace(block.header, time_ms=time_ms)
+        return Block.create(header, block.transactions, block.evidence)
 
 
 class Censorship(_ForgedProposal):

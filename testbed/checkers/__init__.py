@@ -6,6 +6,7 @@ from testbed.checkers.agreement import Agreement
 from testbed.checkers.base import Checker
 from testbed.checkers.certificates import Certificates
 from testbed.checkers.convergence import Convergence
+from testbed.checkers.evidence import Evidence
 from testbed.checkers.exactly_once import ExactlyOnce
 from testbed.checkers.faults import Faults
 from testbed.checkers.heartbeats import Heartbeats
@@ -24,6 +25,7 @@ __all__ = [
     "Certificates",
     "Checker",
     "Convergence",
+    "Evidence",
     "ExactlyOnce",
     "Faults",
     "Heartbeats",
@@ -45,6 +47,7 @@ CHECKERS: tuple[type[Checker], ...] = (
     ParentLinks,
     ExactlyOnce,
     Money,
+    Evidence,
     NoProgress,
     Progress,
     Heartbeats,

@@ -1,4 +1,4 @@
-"""Certificates: each block's certificate holds real precommits of more than two thirds of the genesis's power."""
+"""Certificates: each block's certificate holds real precommits of more than two thirds of the power."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from tana.types.errors import InvalidInput
 from tana.types.genesis import parse_signed_genesis
 from tana.types.messages import PRECOMMIT, vote_sign_bytes
 from testbed.checkers.base import Checker, shorten
+from testbed.checkers.powers import ChainPowers
 from testbed.history import Event
 
 
@@ -20,7 +21,7 @@ class Certificates(Checker):
         super().__init__()
         self._sovereign = ""
         self._chain_id = b""
-        self._powers: dict[bytes, int] = {}
+        self._powers = ChainPowers()
         self._names: dict[bytes, str] = {}
         self._early: list[Event] = []
         self._verified: set[tuple[bytes, int, int, str, str]] = set()
@@ -42,7 +43,8 @@ class Certificates(Checker):
         self._chain_id = signed.chain_id
         for validator in signed.genesis.validators:
             key = parse_public_key(validator.publicKey)
-            self._powers[key], self._names[key] = validator.power, validator.nodeId
+            self._names[key] = validator.nodeId
+        self._powers.begin(signed.genesis)
         early, self._early = self._early, []
         for block in early:
             self.on_block(block)
@@ -51,6 +53,7 @@ class Certificates(Checker):
         if not self._chain_id:
             self._early.append(event)
             return
+        self._powers.note_block(event.data["height"], [item["validator"] for item in event.data["evidence"]])
         where = f"{event.node} at height {event.data['height']}"
         certificate = event.data["certificate"]
         if not certificate:
@@ -66,18 +69,19 @@ class Certificates(Checker):
                 f" ≠ {shorten(block_hash)}"
             )
             return
+        powers = {parse_public_key(text): power for text, power in self._powers.at(height).items()}
         signers: set[bytes] = set()
         for key_text, signature in certificate["signatures"]:
             key = parse_public_key(key_text)
-            name = self._names.get(key)
-            if name is None:
-                self.violate(f"{where}: {shorten(key.hex())} signed and is not a validator of the genesis")
+            name = self._names.get(key, shorten(key.hex()))
+            if key not in powers:
+                self.violate(f"{where}: {name} signed and is not a validator of that height")
             elif key in signers:
                 self.violate(f"{where}: {name} is counted twice in the certificate")
             elif not self._is_genuine(key, height, certificate["round"], block_hash, signature):
                 self.violate(f"{where}: the precommit of {name} in round {certificate['round']} is not by its key")
             signers.add(key)
-        power, total = sum(self._powers.get(key, 0) for key in signers), sum(self._powers.values())
+        power, total = sum(powers.get(key, 0) for key in signers), sum(powers.values())
         # Written out here once more: the arithmetic under test must not be the one that tests it.
         if not 3 * power > 2 * total:
             signed_by = ", ".join(sorted(self._names.get(key, "?") for key in signers))

@@ -10,7 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from tana.types.errors import InvalidInput
+from tana.types.genesis import parse_signed_genesis
 from testbed.checkers.base import Checker, join_names
+from testbed.checkers.powers import ChainPowers
 from testbed.history import Event
 
 ROUNDS = 3
@@ -33,16 +36,17 @@ class NoProgress(Checker):
 
     def __init__(self) -> None:
         super().__init__()
-        self._powers: dict[str, int] = {}
-        self._names: dict[str, str] = {}
+        self._powers = ChainPowers()
         self._window: _Window | None = None
         self._windows: list[dict[str, Any]] = []
         self._must_windows = 0
         self._fresh_heights: dict[str, int] = {}
 
-    def on_run(self, event: Event) -> None:
-        self._powers = {item["node_id"]: item["power"] for item in event.data["validators"]}
-        self._names = {item["public_key"]: item["node_id"] for item in event.data["validators"]}
+    def on_genesis(self, event: Event) -> None:
+        try:
+            self._powers.begin(parse_signed_genesis(event.data["body"]).genesis)
+        except InvalidInput:
+            return  # The certificate checker reports that.
 
     @property
     def is_asked(self) -> bool:
@@ -81,14 +85,16 @@ class NoProgress(Checker):
 
     def on_block(self, event: Event) -> None:
         height, node, window = event.data["height"], event.node, self._window
+        self._powers.note_block(height, [item["validator"] for item in event.data["evidence"]])
         is_new = height > self._fresh_heights.get(node, 0)
         self._fresh_heights[node] = max(height, self._fresh_heights.get(node, 0))
         if window is None or node not in window.survivors or not is_new:
             return
         if self.is_shown and height > max(window.stuck.values()):
             self._violate_stuck(node, height, window.stuck[node], window)
-        signers = {self._names.get(key, "") for key, _ in (event.data["certificate"] or {}).get("signatures", ())}
-        power, total = sum(self._powers.get(name, 0) for name in signers), sum(self._powers.values())
+        powers = self._powers.at(height)
+        signers = {key for key, _ in (event.data["certificate"] or {}).get("signatures", ())}
+        power, total = sum(powers.get(key, 0) for key in signers), sum(powers.values())
         if not 3 * power > 2 * total:
             self.violate(
                 f"{node} at height {height}: committed with power {power} of {total} while"

@@ -60,6 +60,7 @@ def endure(
     if window.progress == MUST:
         why = f"{window.fault} on {window.node}: {window.why}"
         wait_progress(cluster, survivors, step.heights, why, step.timeout_ms)
+        wait_evidence(cluster, window, why, step.timeout_ms)
     elif window.progress == MUST_NOT:
         wait_standstill(cluster, step, tuple(survivors), missing)
         cluster.record("expectation", phase="end", **expectation)
@@ -70,6 +71,31 @@ def endure(
     why = f"{window.fault} is undone"
     wait_progress(cluster, cluster.plan.correct_ids, step.heights, why, step.timeout_ms)
     return workload
+
+
+def wait_evidence(cluster: Cluster, window: FaultWindow, why: str, timeout_ms: int) -> None:
+    """Wait until every correct validator has the evidence in its blocks that the lies must leave."""
+    if not window.guilty:
+        return
+    cluster.record("guilt", nodes=list(window.guilty), why=why)
+    keys = {_get_key(cluster, node) for node in window.guilty}
+
+    def find_innocent() -> str:
+        missing = {node: keys - cluster.view.accused.get(node, set()) for node in cluster.plan.correct_ids}
+        names = [node for node in window.guilty if any(_get_key(cluster, node) in left for left in missing.values())]
+        return f"no evidence against {join_names(names)} is in the blocks of every correct validator ({why})"
+
+    cluster.require(
+        lambda: all(keys <= cluster.view.accused.get(node, set()) for node in cluster.plan.correct_ids),
+        "evidence",
+        f"evidence against {join_names(window.guilty)}",
+        timeout_ms,
+        explain=find_innocent,
+    )
+
+
+def _get_key(cluster: Cluster, node: str) -> str:
+    return cluster.plan.get_node(node).key.public_text
 
 
 def wait_standstill(

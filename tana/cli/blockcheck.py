@@ -58,7 +58,12 @@ def check_block(block: Block, certificate: Certificate, chain_id: bytes, validat
     """Rules 2 to 4 for one block (parent apart). Raises `InvalidInput` naming the block and what is wrong with it."""
     header, name = block.header, _name(block.header)
     _require(header.chain_id == chain_id, name, f"is of the chain {header.chain_id.hex()}", "wrong_chain")
-    _require(header.validators_hash == validators.hash, name, "has other validators", "wrong_validators")
+    _require(
+        header.validators_hash == validators.hash,
+        name,
+        "has other validators (--all follows changes of the set)",
+        "wrong_validators",
+    )
     count = len(block.transactions)
     _require(
         header.transaction_count == count, name, f"has {count} transactions, not what its header says", "wrong_count"

@@ -16,7 +16,8 @@ from tana.crypto.evidence import is_evidence_signed
 from tana.crypto.keys import Verifier
 from tana.ledger.genesis_rows import build_genesis_rows
 from tana.ledger.offences import EvidenceRefused, check_offence, punish
-from tana.ledger.rules import Context, TransactionRefused, apply_transaction
+from tana.ledger.refusal import TransactionRefused
+from tana.ledger.rules import Context, apply_transaction
 from tana.ledger.state import (
     PROFILE_PREFIX,
     VALIDATORS_KEY,

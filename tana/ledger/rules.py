@@ -15,7 +15,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tana.ledger.state import Account, Profile, State, account_key, supply_key, username_key
+from tana.ledger.membership import ValidatorChange, change_members, parse_change
+from tana.ledger.refusal import TransactionRefused
+from tana.ledger.state import (
+    SINCE_KEY,
+    Account,
+    Profile,
+    State,
+    account_key,
+    get_public_key,
+    punished_key,
+    supply_key,
+    username_key,
+)
 from tana.types.errors import InvalidInput
 from tana.types.genesis import ROLES, Genesis
 from tana.types.money import MAX_UNITS, format_amount, parse_amount
@@ -24,13 +36,6 @@ from tana.types.transaction import Transaction
 MAX_DISPLAY_NAME_CHARACTERS = 64
 MAX_BIO_CHARACTERS = 512
 USERNAME = re.compile(r"@[a-z0-9_]{1,31}\Z", re.ASCII)
-
-
-class TransactionRefused(InvalidInput):
-    """A transaction that the rules do not allow on this state; `code` is the stable reason."""
-
-    def __init__(self, code: str, message: str, *, field: str = "", remedy: str = "") -> None:
-        super().__init__(message, code=code, field=field, remedy=remedy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,8 @@ def check_form(transaction: Transaction, context: Context) -> None:
         _parse_profile(transaction)
     elif transaction.type == "role_change":
         _parse_role(transaction)
+    elif transaction.type == "validator_change":
+        _parse_change(transaction)
     else:
         raise TransactionRefused("unsupported_type", f"{transaction.type} is not supported by this chain", field="type")
 
@@ -93,6 +100,8 @@ def get_dependencies(transaction: Transaction) -> tuple[bytes, ...]:
             return (supply_key(transaction.currency_code or ""),)
         case "withdraw":
             return (account_key(transaction.recipient),)
+        case "validator_change":
+            return SINCE_KEY, punished_key(get_public_key(transaction.recipient))
         case _:
             return ()
 
@@ -165,12 +174,28 @@ def _change_role(state: State, transaction: Transaction, context: Context) -> No
     state.set_account(transaction.recipient, Account(role, recipient.nonce, recipient.balances))
 
 
+def _change_validator(state: State, transaction: Transaction, context: Context) -> None:
+    sender = _get_sovereign(state, transaction)
+    change = _parse_change(transaction)
+    if change.power > 0 and state.get_punishment(change.public_key) is not None:
+        raise TransactionRefused(
+            "punished",
+            "an offence was proven against this key, it votes no more",
+            field="to",
+            remedy="let the node make a new key",
+        )
+    members = change_members(state.get_parent_members(), state.get_upcoming_members(), change)
+    _use_nonce(state, transaction, sender)
+    state.set_upcoming_members(members)
+
+
 _RULES: dict[str, Callable[[State, Transaction, Context], None]] = {
     "transfer": _transfer,
     "deposit": _deposit,
     "withdraw": _withdraw,
     "user_creation": _create_user,
     "role_change": _change_role,
+    "validator_change": _change_validator,
 }
 
 
@@ -338,6 +363,10 @@ def _parse_role(transaction: Transaction) -> str:
             "malformed_role", f"role must be one of {', '.join(ROLES)}", field="contractInput.role"
         )
     return str(role)
+
+
+def _parse_change(transaction: Transaction) -> ValidatorChange:
+    return parse_change(get_public_key(transaction.recipient), _parse_input(transaction))
 
 
 def _parse_input(transaction: Transaction) -> dict[str, Any]:

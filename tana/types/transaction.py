@@ -23,6 +23,7 @@ TRANSACTION_TYPES = (
     "contract_deployment",
     "contract_call",
     "role_change",
+    "validator_change",
 )
 SIGNED_KEYS = (
     "type",

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tana.types.errors import InvalidInput
-from tana.types.validator_set import MAX_TOTAL_POWER, MAX_VALIDATORS, Validator, ValidatorSet
+from tana.types.validator_set import MAX_TOTAL_POWER, MAX_VALIDATORS, Members, Validator, ValidatorSet
 
 
 def make_set(*powers: int) -> ValidatorSet:
@@ -141,3 +141,40 @@ def test_largest_sets_are_taken() -> None:
     many = ValidatorSet.create(Validator(index.to_bytes(32, "big"), 1, f"v{index}") for index in range(MAX_VALIDATORS))
     assert len(many) == MAX_VALIDATORS
     assert make_set(MAX_TOTAL_POWER).total_power == MAX_TOTAL_POWER
+
+
+def test_who_stays_keeps_its_place_and_who_joins_comes_last() -> None:
+    before = make_set(1, 1, 1).advanced(2)
+    newcomer = Validator(b"n" * 32, 1, "new")
+    after = before.changed(Members.create([*before.validators, newcomer]))
+    order = [after.advanced(step).get_proposer(0).node_id for step in range(8)]
+    assert order[0] == before.get_proposer(0).node_id
+    assert "new" not in order[:3]
+    assert "new" in order
+    known = dict(zip(before.members.powers, before.priorities, strict=True))
+    moved = {key: after.priorities[after.get_index(key)] - priority for key, priority in known.items()}
+    assert len(set(moved.values())) == 1, "the same distance for all who stay"
+
+
+def test_to_leave_and_come_back_wins_no_turn() -> None:
+    current = make_set(1, 1, 1, 1)
+    hopper = current.validators[0].public_key
+    turns = 0
+    for height in range(80):
+        others = [item for item in current.validators if item.public_key != hopper]
+        is_in = height % 4 != 3
+        members = Members.create([*others, Validator(hopper, 1, "hopper")] if is_in else others)
+        current = current.advanced().changed(members)
+        turns += current.get_proposer(0).public_key == hopper
+    assert turns <= 80 // 5
+
+
+@given(st.lists(st.lists(st.integers(0, 2**40), min_size=4, max_size=4).filter(any), min_size=1, max_size=30))
+def test_no_series_of_changes_makes_priorities_grow(series: list[list[int]]) -> None:
+    current = make_set(1, 1, 1, 1)
+    keys = [item.public_key for item in current.validators]
+    for powers in series:
+        chosen = [Validator(key, power, key.hex()) for key, power in zip(keys, powers, strict=True) if power]
+        current = current.changed(Members.create(chosen)).advanced()
+        assert max(map(abs, current.priorities)) <= 4 * current.total_power
+        assert abs(sum(current.priorities)) < len(current)

@@ -7,11 +7,12 @@ two nodes without a link between them still hear of each other through a third.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from tana.consensus.past import describe_round
 from tana.consensus.tendermint import Tendermint
 from tana.consensus.votes import TAG_TWO, compute_tag
+from tana.types.block import CommitSignature
 from tana.types.messages import (
     PRECOMMIT,
     PREVOTE,
@@ -20,6 +21,7 @@ from tana.types.messages import (
     Proposal,
     RoundVotes,
     Vote,
+    VoteQuorum,
 )
 
 MAX_ROUNDS_ANNOUNCED = 64
@@ -43,25 +45,51 @@ def create_announcement(core: Tendermint, accused: Iterable[bytes] = ()) -> Anno
     )
 
 
-def find_lacking(core: Tendermint, peer: Announcement) -> list[Vote | Proposal | BlockPart]:
+Lacking = Vote | Proposal | BlockPart | VoteQuorum
+
+
+def find_lacking(core: Tendermint, peer: Announcement) -> list[Lacking]:
     """What this node holds, that a peer at the same height needs and has not announced. Proposals come first.
 
-    Needed are the rounds from the peer's previous one on, those that a re-proposal refers to, and the deciding one.
+    Needed are the rounds from the peer's previous one on, those that a re-proposal refers to, our own valid value's
+    and the deciding one. Of a quorum that the peer does not see it gets all votes in one message: single ones
+    would not do where a traitor has told the peer two other values.
     """
     assert peer.height == core.height
     held = {item.round: item for item in peer.rounds}
-    lacking: list[Vote | Proposal | BlockPart] = []
+    lacking: list[Lacking] = []
     for round in _needed_rounds(core, peer):
         item = held.get(round, _NO_VOTES)
         proposal = core.proposals.get(round)
         if proposal is not None and item.proposal not in (TAG_TWO, compute_tag(proposal)):
             lacking.append(proposal)
-        block = core.blocks.get(proposal.block_hash) if proposal is not None else None
-        if block is not None and block.hash not in peer.blocks:
-            lacking.append(BlockPart(core.height, block.data))
-        lacking += core.votes.get(round, PREVOTE).lacking_from(item.prevotes)
-        lacking += core.votes.get(round, PRECOMMIT).lacking_from(item.precommits)
+        for block_hash in _named_blocks(core, round):
+            if block_hash in core.blocks and block_hash not in peer.blocks:
+                lacking.append(BlockPart(core.height, core.blocks[block_hash].data))
+        lacking += _lacking_votes(core, round, PREVOTE, item.prevotes, item.has_prevote_quorum)
+        lacking += _lacking_votes(core, round, PRECOMMIT, item.precommits, item.has_precommit_quorum)
     return lacking
+
+
+def _named_blocks(core: Tendermint, round: int) -> dict[bytes, None]:
+    """The blocks that a round's proposal and quorums are for, in that order."""
+    proposal = core.proposals.get(round)
+    named = [proposal.block_hash] if proposal is not None else []
+    named += [core.votes.get(round, kind).find_quorum()[1] or b"" for kind in (PREVOTE, PRECOMMIT)]
+    return dict.fromkeys(named)
+
+
+def _lacking_votes(
+    core: Tendermint, round: int, kind: int, tags: bytes, has_quorum: bool
+) -> Iterator[Vote | VoteQuorum]:
+    tally = core.votes.get(round, kind)
+    found, block_hash = tally.find_quorum()
+    if not found or has_quorum:
+        yield from tally.lacking_from(tags)
+        return
+    signatures = tuple(CommitSignature(vote.validator, vote.signature) for vote in tally.select(block_hash))
+    yield VoteQuorum(kind, core.height, round, block_hash, signatures)
+    yield from (vote for vote in tally.lacking_from(tags) if vote.block_hash != block_hash)
 
 
 def _needed_rounds(core: Tendermint, peer: Announcement) -> list[int]:

@@ -5,7 +5,8 @@ records a fact and then evaluates the rules until none fires; it returns the eff
 be done. Rules are tagged with their line of the paper. Deviations, each of them safe:
 
 - A proposal and its block travel apart: "PROPOSAL with value v" holds once the signed proposal and the block of that
-  hash are both here. For L49 the block and the precommits suffice, since the certificate names the block's hash.
+  hash are both here. For L36 and L49 the block and the votes suffice: correct validators among them have seen the
+  proposal, and a proposer that sent us another one must not keep us from what they agree on.
 - Timers of a height start with work (`on_work`) or with a message of that height; until then the step is `NEW_HEIGHT`.
 - L55 counts validators that are beyond a round as having reached it (see `HeightVotes.find_skip_round`).
 - L49 is tried before anything else, whatever the step: what is certified is final.
@@ -43,7 +44,7 @@ from tana.consensus.past import PastHeights
 from tana.consensus.votes import HeightVotes
 from tana.crypto.body import verify_body
 from tana.crypto.keys import Signer, Verifier
-from tana.types.block import Block
+from tana.types.block import MAX_BLOCK_BYTES, Block
 from tana.types.errors import InvalidInput
 from tana.types.evidence import Evidence, get_value
 from tana.types.messages import (
@@ -52,6 +53,7 @@ from tana.types.messages import (
     BlockPart,
     Proposal,
     Vote,
+    VoteQuorum,
     proposal_sign_bytes,
     vote_sign_bytes,
 )
@@ -126,7 +128,9 @@ class Tendermint:
         verifier: Verifier,
         *,
         sign_floor: tuple[int, int, int] = (0, 0, 0),
+        max_block_bytes: int = MAX_BLOCK_BYTES,
     ) -> None:
+        self._max_block_bytes = max_block_bytes
         self._chain_id = chain_id
         self._application = application
         self._timeouts = timeouts
@@ -196,19 +200,39 @@ class Tendermint:
         self._begin(now_ms)
         if vote.height < self.height:
             return self._accuse(self.past.on_vote(vote))
-        if vote.height > self.height or self.decided or self.votes.holds(vote) or self.votes.is_over_bound(vote):
+        if vote.height == self.height and not self.decided:
+            self._take_vote(vote)
+        return self._evaluate()
+
+    def on_quorum(self, quorum: VoteQuorum, now_ms: int) -> list[ConsensusEffect]:
+        """The votes of a polka or commit that a peer sees and we do not. One that is wrong ends the reading."""
+        self._begin(now_ms)
+        if quorum.height != self.height or self.decided:
             return []
-        if self.validators.get_power(vote.validator) == 0:
-            return [Report("vote_refused", {"reason": "not a validator", "validator": vote.validator.hex()})]
-        if not self._verifier(vote.validator, vote.sign_bytes(self._chain_id), vote.signature):
-            return [Report("vote_refused", {"reason": "bad signature", "validator": vote.validator.hex()})]
+        votes = quorum.list_votes()
+        # What an equivocator says thirdly counts only once others have said it: hence those that are left again.
+        for _ in range(2):
+            votes = [vote for vote in votes if not self.votes.holds(vote)]
+            if not all(self._take_vote(vote) for vote in votes):
+                break
+        return self._evaluate()
+
+    def _take_vote(self, vote: Vote) -> bool:
+        """Count a vote of this height. False where its signature or its validator is wrong."""
+        if self.votes.holds(vote) or self.votes.is_over_bound(vote):
+            return True
+        is_member = self.validators.get_power(vote.validator) > 0
+        if not is_member or not self._verifier(vote.validator, vote.sign_bytes(self._chain_id), vote.signature):
+            reason = "bad signature" if is_member else "not a validator"
+            self._effects.append(Report("vote_refused", {"reason": reason, "validator": vote.validator.hex()}))
+            return False
         conflicting = self.votes.find_equivocation(vote)
         if conflicting is not None:
             self._effects += self._accuse(Evidence.create(conflicting, vote))
         if self.votes.add(vote, self.round):
             self._effects.append(Append(Seen(vote)))
             self._wake()
-        return self._evaluate()
+        return True
 
     def on_proposal(self, proposal: Proposal, now_ms: int) -> list[ConsensusEffect]:
         """A proposal of the current height, up to one round ahead of ours. The first one of a round counts."""
@@ -237,8 +261,11 @@ class Tendermint:
     def on_block(self, part: BlockPart, now_ms: int) -> list[ConsensusEffect]:
         """The bytes of a block. Kept only where a proposal or a vote of this height names its hash."""
         self._begin(now_ms)
-        if part.height != self.height or self.decided:
+        if part.height != self.height or self.decided or not self._is_waiting_for_a_block():
             return []
+        if len(part.data) > self._max_block_bytes:
+            reason = f"{len(part.data)} bytes, over the bound of {self._max_block_bytes}"
+            return [Report("block_refused", {"reason": reason})]
         try:
             block = Block.decode(part.data)
             verify_body(block)
@@ -368,9 +395,8 @@ class Tendermint:
         found, block_hash = self.votes.get(self.round, PREVOTE).find_quorum()
         if not found or block_hash is None or ("polka", self.round) in self._scheduled:
             return False
-        proposal = self.proposals.get(self.round)
         block = self.blocks.get(block_hash)
-        if proposal is None or proposal.block_hash != block_hash or block is None or self._check(block) is not None:
+        if block is None or self._check(block) is not None:
             return False
         self._line(36)
         self._scheduled.add(("polka", self.round))
@@ -537,12 +563,16 @@ class Tendermint:
             self._line(10)
             self._start_round(0)
 
+    def _is_waiting_for_a_block(self) -> bool:
+        """Whether any block would be kept: else its bytes are not worth a look."""
+        return any(proposal.block_hash not in self.blocks for proposal in self.proposals.values()) or any(
+            block_hash not in self.blocks for block_hash in self.votes.find_backed()
+        )
+
     def _is_wanted(self, block_hash: bytes) -> bool:
         """Whether a proposal names the block, or a third of the power voted for it in one round."""
-        if any(proposal.block_hash == block_hash for proposal in self.proposals.values()):
-            return True
-        tallies = (self.votes.get(round, kind) for round in self.votes.rounds() for kind in (PREVOTE, PRECOMMIT))
-        return any(self.validators.is_one_third(tally.power_for(block_hash)) for tally in tallies)
+        is_proposed = any(proposal.block_hash == block_hash for proposal in self.proposals.values())
+        return is_proposed or block_hash in self.votes.find_backed()
 
     def _keep_block(self, block: Block) -> None:
         self.blocks[block.hash] = block

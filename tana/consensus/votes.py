@@ -96,6 +96,11 @@ class VoteTally:
                 return True, block_hash
         return False, None
 
+    def find_backed(self) -> list[bytes]:
+        """The blocks with a third of the power."""
+        powers = self._power_of.items()
+        return [value for value, power in powers if value is not None and self._validators.is_one_third(power)]
+
     def has_any_quorum(self) -> bool:
         """2f + 1 votes for anything."""
         return self._validators.is_quorum(self.power)
@@ -113,7 +118,10 @@ class VoteTally:
                     yield vote
 
     def lacking_from(self, tags: bytes) -> Iterator[Vote]:
-        """The votes that a peer with these tags does not hold, in the set's order."""
+        """The votes that a peer with these tags does not hold, in the set's order.
+
+        Of a validator of which the peer holds two values already, none: see `VoteQuorum`.
+        """
         for validator, ours, theirs in self._compare(tags):
             if theirs != TAG_TWO and ours != TAG_NONE:
                 yield from (vote for vote in self._votes[validator] if compute_tag(vote) != theirs)
@@ -213,6 +221,10 @@ class HeightVotes:
             if self._validators.is_one_third(power):
                 return round
         return None
+
+    def find_backed(self) -> list[bytes]:
+        """The blocks for which a third of the power voted in one round."""
+        return [block_hash for tally in self._tallies.values() for block_hash in tally.find_backed()]
 
     def enter_round(self, round: int) -> None:
         """Rounds up to this one are no longer ahead: their votes stay."""

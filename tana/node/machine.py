@@ -60,6 +60,7 @@ from tana.types.messages import (
     Proposal,
     Transactions,
     Vote,
+    VoteQuorum,
 )
 from tana.types.transaction import SignedTransaction, parse_signed_text
 
@@ -145,7 +146,7 @@ class Machine:
         self._verifier = verifier
         self._records = list(records)
         self._sync = Sync()
-        self._early: dict[bytes, deque[Vote | Proposal | BlockPart]] = {}
+        self._early: dict[bytes, deque[Vote | Proposal | BlockPart | VoteQuorum]] = {}
         self._part_sent_ms: dict[bytes, int] = {}
         self._evidence_refusals: dict[bytes, int] = {}
         self._outbox: list[SignedTransaction] = []
@@ -157,7 +158,15 @@ class Machine:
         self._announced_step: tuple[int, int, int] = (0, 0, 0)
         self._effects: list[Effect] = []
         self._now_ms = 0
-        self.core = Tendermint(ledger.chain_id, self, config, signer, verifier, sign_floor=sign_floor)
+        self.core = Tendermint(
+            ledger.chain_id,
+            self,
+            config,
+            signer,
+            verifier,
+            sign_floor=sign_floor,
+            max_block_bytes=ledger.genesis.parameters.maxBlockBytes,
+        )
 
     # ------------------------------------------------------------------ the one verb
 
@@ -209,7 +218,7 @@ class Machine:
 
     def _on_message(self, peer: bytes, message: object) -> None:
         match message:
-            case Vote() | Proposal() | BlockPart():
+            case Vote() | Proposal() | BlockPart() | VoteQuorum():
                 self._on_consensus(peer, message)
             case Announcement():
                 self._on_announcement(peer, message)
@@ -224,14 +233,14 @@ class Machine:
             case Blocks():
                 self._on_blocks(peer, message)
 
-    def _on_consensus(self, peer: bytes, message: Vote | Proposal | BlockPart) -> None:
+    def _on_consensus(self, peer: bytes, message: Vote | Proposal | BlockPart | VoteQuorum) -> None:
         if message.height == self.core.height + 1:
             # The peer decided before us: what it says of the next height is kept until we get there.
             self._early[peer].append(message)
             return
         self._give_to_core(message)
 
-    def _give_to_core(self, message: Vote | Proposal | BlockPart) -> None:
+    def _give_to_core(self, message: Vote | Proposal | BlockPart | VoteQuorum) -> None:
         match message:
             case Vote():
                 self._perform(self.core.on_vote(message, self._now_ms))
@@ -239,6 +248,8 @@ class Machine:
                 self._perform(self.core.on_proposal(message, self._now_ms))
             case BlockPart():
                 self._perform(self.core.on_block(message, self._now_ms))
+            case VoteQuorum():
+                self._perform(self.core.on_quorum(message, self._now_ms))
 
     def _on_announcement(self, peer: bytes, announcement: Announcement) -> None:
         self._sync.on_claim(peer, announcement.height)

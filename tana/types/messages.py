@@ -9,7 +9,7 @@ from typing import Annotated
 
 import msgspec
 
-from tana.types.block import Certificate, RawTransaction
+from tana.types.block import Certificate, CommitSignature, RawTransaction
 from tana.types.errors import InvalidInput
 from tana.types.evidence import Evidence
 from tana.types.fields import Hash, Height, PublicKey, Round
@@ -39,6 +39,7 @@ __all__ = [
     "RoundVotes",
     "Transactions",
     "Vote",
+    "VoteQuorum",
     "decode_message",
     "proposal_sign_bytes",
     "vote_sign_bytes",
@@ -91,6 +92,25 @@ class Announcement(msgspec.Struct, frozen=True, array_like=True, tag="announce",
     accused: Annotated[tuple[PublicKey, ...], msgspec.Meta(max_length=64)]
 
 
+class VoteQuorum(msgspec.Struct, frozen=True, array_like=True, tag="quorum", forbid_unknown_fields=True):
+    """Votes of one round for one value (None: nil) with more than two thirds of the power: a polka or a commit, whole.
+
+    For a peer that does not see the quorum though it may have heard from every validator: a traitor told it otherwise.
+    """
+
+    kind: Annotated[int, msgspec.Meta(ge=1, le=2)]
+    height: Height
+    round: Round
+    block_hash: Hash | None
+    signatures: Annotated[tuple[CommitSignature, ...], msgspec.Meta(max_length=256)]
+
+    def list_votes(self) -> list[Vote]:
+        return [
+            Vote(self.kind, self.height, self.round, self.block_hash, item.validator, item.signature)
+            for item in self.signatures
+        ]
+
+
 class EvidenceMessage(msgspec.Struct, frozen=True, array_like=True, tag="evidence", forbid_unknown_fields=True):
     """Evidence on its way to whoever proposes next."""
 
@@ -123,7 +143,9 @@ class Blocks(msgspec.Struct, frozen=True, array_like=True, tag="blocks", forbid_
     blocks: Annotated[tuple[FinalBlock, ...], msgspec.Meta(max_length=256)]
 
 
-PeerMessage = Vote | Proposal | BlockPart | Announcement | EvidenceMessage | Transactions | BlocksRequest | Blocks
+PeerMessage = (
+    Vote | Proposal | BlockPart | VoteQuorum | Announcement | EvidenceMessage | Transactions | BlocksRequest | Blocks
+)
 
 _message_decoder: msgspec.msgpack.Decoder[PeerMessage] = msgspec.msgpack.Decoder(PeerMessage)
 

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+import msgspec
+
 from tana.consensus.announcements import create_announcement, find_lacking
 from tana.consensus.effects import (
     Accuse,
@@ -24,12 +26,17 @@ from tana.consensus.tendermint import Tendermint, Timeouts
 from tana.crypto.merkle import EMPTY_ROOT
 from tana.types.block import NO_EVIDENCE_ROOT, Block, Certificate, Header
 from tana.types.evidence import Evidence
-from tana.types.messages import BlockPart, Proposal, Vote
+from tana.types.messages import (
+    BlockPart,
+    Proposal,
+    Vote,
+    VoteQuorum,
+)
 from tana.types.validator_set import Validator, ValidatorSet
 
 CHAIN_ID = b"c" * 32
 ZERO = b"\0" * 32
-Message = Vote | Proposal | BlockPart
+Message = Vote | Proposal | BlockPart | VoteQuorum
 
 
 @dataclass(frozen=True)
@@ -181,7 +188,7 @@ class Cluster:
 
     def _note_signed(self, node: Node, message: Message) -> None:
         """Invariant 7: nothing is signed twice with another content, across restarts too."""
-        if isinstance(message, BlockPart):
+        if not isinstance(message, Vote | Proposal):
             return
         kind = message.kind if isinstance(message, Vote) else 0
         slot = (node.index, message.height, message.round, kind)
@@ -210,7 +217,16 @@ class Cluster:
                 effects = core.on_proposal(message, 0)
             case BlockPart():
                 effects = core.on_block(message, 0)
+            case VoteQuorum():
+                effects = core.on_quorum(message, 0)
         self.perform(node, effects, stop_after)
+
+    def lie(self, index: int, message: Vote | Proposal) -> Vote | Proposal:
+        """The message with the signature of node `index`, a traitor: whatever it contradicts."""
+        signer = StandInSigner(self.validators.validators[index].public_key)
+        return msgspec.structs.replace(
+            message, validator=signer.public_key, signature=signer.sign(message.sign_bytes(CHAIN_ID))
+        )
 
     def deliver(self, accepts: Callable[[Envelope], bool] = lambda envelope: True) -> None:
         """Deliver what is under way and what comes of it, in order; what `accepts` refuses is lost."""

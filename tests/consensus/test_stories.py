@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tana.types.messages import BlockPart, Proposal, Vote
+from tana.types.messages import PRECOMMIT, PREVOTE, BlockPart, Proposal, Vote, VoteQuorum
 from tests.consensus.helpers import Cluster, Envelope, Message
 
 STORIES = sorted((Path(__file__).parent / "stories").glob("*.txt"))
@@ -101,6 +101,31 @@ class Story:
     def do_restart(self, node: str) -> None:
         self.net.restart(int(node))
 
+    def do_lie(self, traitor: str, kind: str, value: str, round: str, *victims: str) -> None:
+        """lie TRAITOR prevote|precommit nil|NAME|other ROUND VICTIM...: they get such a vote, signed by the traitor."""
+        blocks = [block for node in self.net.nodes for block in node.core.blocks.values()]
+        hashes = {self.net.name(block.hash): block.hash for block in blocks} | {"nil": None, "other": b"o" * 32}
+        for victim in victims:
+            height = self.net.nodes[int(victim)].core.height
+            vote = Vote(PREVOTE if kind == "prevote" else PRECOMMIT, height, int(round), hashes[value], b"", b"")
+            self.net.give(int(victim), self.net.lie(int(traitor), vote))
+        if not self.output:
+            self.output_line("ok")
+
+    def do_propose_other(self, traitor: str, *victims: str) -> None:
+        """The victims get a proposal of round 0 for a block that nobody has, signed by the traitor."""
+        for victim in victims:
+            proposal = Proposal(self.net.nodes[int(victim)].core.height, 0, b"o" * 32, -1, b"", b"")
+            self.net.give(int(victim), self.net.lie(int(traitor), proposal))
+        if not self.output:
+            self.output_line("ok")
+
+    def do_accused(self) -> None:
+        """Against whom each node has evidence."""
+        for index, found in sorted(self.net.accused.items()):
+            names = sorted({f"{self.index_of(item.validator)} of a double {item.kind}" for item in found})
+            self.output_line(f"{index} accuses {', '.join(names)}")
+
     def do_state(self) -> None:
         for node in self.net.nodes:
             core = node.core
@@ -119,6 +144,8 @@ def kind_of(message: Message) -> str:
             return "proposal"
         case BlockPart():
             return "block"
+        case VoteQuorum():
+            return "quorum"
 
 
 def play(text: str) -> tuple[str, set[int]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from tana.consensus.effects import Accuse, Broadcast, ConsensusEffect, Report, Seen, SetTimer, Timer
+from tana.consensus.effects import Accuse, Append, Broadcast, ConsensusEffect, Report, Seen, SetTimer, Timer
 from tana.consensus.tendermint import Step, Tendermint, Timeouts
-from tana.types.block import Block, RawTransaction
+from tana.types.block import Block, CommitSignature, RawTransaction
 from tana.types.evidence import Evidence
 from tana.types.messages import (
     PRECOMMIT,
@@ -15,6 +15,7 @@ from tana.types.messages import (
     BlockPart,
     Proposal,
     Vote,
+    VoteQuorum,
     proposal_sign_bytes,
     vote_sign_bytes,
 )
@@ -199,6 +200,58 @@ def test_second_proposal_of_a_round_is_reported_and_the_first_stays() -> None:
     core.on_proposal(make_proposal(), 0)
     assert reasons(core.on_proposal(make_proposal(block_hash=b"x" * 32), 0)) == ["equivocation"]
     assert core.proposals[0].block_hash == BLOCK.hash
+
+
+def make_quorum(*votes: Vote) -> VoteQuorum:
+    signatures = tuple(CommitSignature(vote.validator, vote.signature) for vote in votes)
+    return VoteQuorum(votes[0].kind, 1, votes[0].round, votes[0].block_hash, signatures)
+
+
+def test_a_whole_polka_counts_though_a_traitor_told_us_two_other_things() -> None:
+    core = make_core()
+    for value in (None, b"x" * 32):
+        core.on_vote(make_vote(0, PREVOTE, value), 0)
+    polka = make_quorum(*(make_vote(index, PREVOTE, BLOCK.hash) for index in range(3)))
+    core.on_quorum(polka, 0)
+    assert core.votes.get(0, PREVOTE).find_quorum() == (True, BLOCK.hash)
+    assert core.on_quorum(polka, 0) == []
+
+
+def test_a_whole_commit_decides() -> None:
+    core = make_core()
+    core.on_proposal(make_proposal(), 0)
+    core.on_block(BlockPart(1, BLOCK.data), 0)
+    effects = core.on_quorum(make_quorum(*(make_vote(index, PRECOMMIT, BLOCK.hash) for index in range(3))), 0)
+    assert core.decided
+    assert len([effect for effect in effects if isinstance(effect, Append)]) >= 3, "what decides is in the log"
+
+
+def test_invalid_vote_in_a_quorum_ends_its_reading() -> None:
+    checks = 0
+
+    def refuse(public_key: bytes, message: bytes, signature: bytes) -> bool:
+        nonlocal checks
+        checks += 1
+        return False
+
+    core = Tendermint(CHAIN_ID, ToyApplication(9, b"f" * 32), Timeouts(), None, refuse)
+    core.start_height(1, VALIDATORS, 0)
+    effects = core.on_quorum(make_quorum(*(make_vote(index, PREVOTE, BLOCK.hash) for index in range(4))), 0)
+    assert reasons(effects) == ["bad signature"]
+    assert (checks, core.votes.count()) == (1, 0)
+
+
+def test_invalid_quorum_of_another_height_is_passed_over() -> None:
+    quorum = msgspec.structs.replace(make_quorum(make_vote(0, PREVOTE, None)), height=2)
+    assert make_core().on_quorum(quorum, 0) == []
+
+
+def test_invalid_block_over_the_bound_of_the_genesis() -> None:
+    core = Tendermint(CHAIN_ID, ToyApplication(9, b"f" * 32), Timeouts(), None, verify_stand_in, max_block_bytes=100)
+    core.start_height(1, VALIDATORS, 0)
+    core.on_proposal(make_proposal(), 0)
+    assert "over the bound of 100" in str(reasons(core.on_block(BlockPart(1, BLOCK.data), 0)))
+    assert core.blocks == {}
 
 
 def test_invalid_block_bytes() -> None:

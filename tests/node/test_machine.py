@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import msgspec
 import pytest
 
@@ -10,7 +12,18 @@ from tana.node.effects import Append, Broadcast, Commit, Effect, Flush, Report, 
 from tana.node.inputs import PeerConnected, PeerDisconnected, Received
 from tana.node.machine import MachineConfig, order_effects
 from tana.types.block import Block, CommitSignature, RawTransaction
-from tana.types.messages import Announcement, Blocks, FinalBlock, PeerMessage, Transactions, Vote
+from tana.types.messages import (
+    PREVOTE,
+    Announcement,
+    BlockPart,
+    Blocks,
+    FinalBlock,
+    PeerMessage,
+    Proposal,
+    Transactions,
+    Vote,
+    vote_sign_bytes,
+)
 from tests.node.machine_net import MachineNet, make_deposit
 
 
@@ -99,14 +112,8 @@ def test_four_nodes_go_on_without_one_and_it_catches_up() -> None:
 
 def test_every_message_kind_may_be_lost_for_a_while() -> None:
     net = MachineNet(4)
-    count = 0
-
-    def is_lost(sender: int, receiver: int, message: PeerMessage) -> bool:
-        nonlocal count
-        count += 1
-        return count % 3 == 0
-
-    net.is_lost = is_lost
+    dice = random.Random(1)
+    net.is_lost = lambda sender, receiver, message: dice.random() < 0.3
     net.run_until(net.all_at(10), limit_ms=300_000)
 
 
@@ -187,6 +194,47 @@ def test_a_decided_block_whose_execution_was_forgotten_is_executed_again() -> No
     net.submit(0, make_deposit(0))
     net.run_until(net.all_at(4))
     assert len(net.hashes_at(4)) == 1
+
+
+def test_a_hidden_lock_does_not_stop_the_chain() -> None:
+    """malachite#956: a traitor's vote makes the polka that locks one; it told the others two other things."""
+    net = MachineNet(4)
+    chain_id = net.genesis.compute_chain_id()
+
+    def say(value: bytes | None) -> Vote:
+        signature = net.keys[3].sign(vote_sign_bytes(chain_id, PREVOTE, 1, 0, value))
+        return Vote(PREVOTE, 1, 0, value, net.keys[3].public_key, signature)
+
+    proposed: list[bytes] = []
+
+    def betray(index: int, effects: list[Effect]) -> list[Effect]:
+        """Node 3 says nothing but three prevotes of round 0."""
+        if index != 3:
+            proposed.extend(
+                effect.message.block_hash
+                for effect in effects
+                if isinstance(effect, Broadcast) and isinstance(effect.message, Proposal)
+            )
+            return effects
+        return [effect for effect in effects if not isinstance(effect, Broadcast | Send)]
+
+    def is_lost(sender: int, receiver: int, message: PeerMessage) -> bool:
+        # Node 2 sees no proposal in round 0, and nobody but 0 enough prevotes.
+        early = net.nodes[2].machine.core.round < 1
+        return early and receiver == 2 and isinstance(message, Proposal | BlockPart)
+
+    net.change_effects, net.is_lost = betray, is_lost
+    first = net.nodes[0].machine.ledger.validators.get_proposer(0).public_key
+    assert first != net.keys[3].public_key
+    net.run_until(lambda: bool(proposed))
+    holder = next(index for index in range(3) if net.keys[index].public_key == first)
+    others = [index for index in range(3) if index != holder]
+    for index in others:
+        for value in (None, b"x" * 32):
+            net.give(net.nodes[index], Received(net.keys[3].public_key, say(value)))
+    net.give(net.nodes[holder], Received(net.keys[3].public_key, say(proposed[0])))
+    net.run_until(lambda: all(len(net.nodes[index].chain) >= 3 for index in range(3)), limit_ms=120_000)
+    assert len(net.hashes_at(1)) == 1
 
 
 class TestSync:

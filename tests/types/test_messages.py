@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tana.types.block import Certificate, RawTransaction
+from tana.types.block import Certificate, CommitSignature, RawTransaction
 from tana.types.errors import InvalidInput
 from tana.types.evidence import Evidence
 from tana.types.messages import (
@@ -28,6 +28,7 @@ from tana.types.messages import (
     RoundVotes,
     Transactions,
     Vote,
+    VoteQuorum,
     decode_message,
     proposal_sign_bytes,
     vote_sign_bytes,
@@ -47,6 +48,7 @@ MESSAGES = [
         7, -1, 0, (RoundVotes(0, b"pppp", b"\0" * 16, b"", True, False),), (HASH,), (PastVotes(6, ()),), (KEY,)
     ),
     EvidenceMessage(Evidence(VOTE, PROPOSAL)),
+    VoteQuorum(PREVOTE, 7, 0, None, (CommitSignature(KEY, SIGNATURE),)),
     Transactions((RawTransaction(b"text", SIGNATURE),)),
     BlocksRequest(1, 9),
     Blocks((FinalBlock(b"data", Certificate(7, 0, HASH, ())),)),
@@ -100,6 +102,8 @@ def test_invalid_lengths_of_every_message(message: Any) -> None:
         Announcement(7, 0, 0, (), (), (PastVotes(6, ()),) * 17, ()),
         Announcement(7, 0, 0, (), (), (PastVotes(6, (NO_VOTES,) * 5),), ()),
         Announcement(7, 0, 0, (), (), (), (KEY,) * 65),
+        VoteQuorum(3, 7, 0, None, ()),
+        VoteQuorum(PREVOTE, 7, 0, None, (CommitSignature(KEY, SIGNATURE),) * 257),
         EvidenceMessage(Evidence(VOTE, BlockPart(7, b""))),  # type: ignore[arg-type]
         Transactions((RawTransaction(b"text", SIGNATURE[1:]),)),
         Transactions((RawTransaction(b"", SIGNATURE),) * 1001),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tana.crypto.keys import verify
-from tana.types.messages import PREVOTE, PeerMessage, Proposal, Vote
+from tana.types.messages import PREVOTE, PeerMessage, Proposal, Vote, VoteQuorum
 from testbed.byzantine import BEHAVIOURS, Behaviour, Fork
 from testbed.plan import MUST, MUST_NOT, compute_expectation
 from tests.node.machine_net import make_deposit, make_keys
@@ -76,6 +76,8 @@ def lock_traitors_alone(net: TraitorNet) -> None:
     liars = {net.keys[index].public_key for index in net.hooks}
 
     def is_lost(sender: int, receiver: int, message: PeerMessage) -> bool:
+        if isinstance(message, VoteQuorum):
+            return message.kind == PREVOTE and message.round == 0 and receiver not in net.hooks
         if not isinstance(message, Vote | Proposal) or message.round or message.height % 2 == 0:
             return False
         if isinstance(message, Proposal):

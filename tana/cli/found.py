@@ -10,7 +10,8 @@ import typer
 from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from tana.cli.accounts import read_signing_key
-from tana.cli.genesis import APPROVED, build_genesis, list_approved
+from tana.cli.genesis import build_genesis, list_approved
+from tana.cli.locating import APPROVED
 from tana.cli.options import DEFAULT_MESH_URL, MeshUrl, SovereignKeyFile, make_command, show_example
 from tana.client import keyfiles
 from tana.client.mesh import MeshClient

@@ -11,6 +11,7 @@ import msgspec
 import typer
 
 from tana.cli.accounts import read_signing_key
+from tana.cli.locating import APPROVED
 from tana.cli.options import (
     DEFAULT_MESH_URL,
     AsJson,
@@ -30,7 +31,8 @@ from tana.client.registration import build_signed_genesis
 from tana.types.errors import Conflict, NotFound, TanaError
 from tana.types.genesis import Genesis, SignedGenesis, parse_genesis
 
-APPROVED = ("active", "offline")
+DEFAULT_POWER = 10
+"""More than 1, so that a chain of one or two can grow: a block changes at most a third of the power."""
 DEFAULT_CURRENCIES = ("USD:2", "EUR:2", "BTC:8")
 
 app = make_group(
@@ -57,7 +59,7 @@ def create(
         list[str] | None, typer.Option(metavar="CODE:DECIMALS", help="A currency; default USD:2, EUR:2 and BTC:8.")
     ] = None,
     node: Annotated[list[str] | None, typer.Option(help="Only these of the approved nodes.")] = None,
-    power: Annotated[list[str] | None, typer.Option(metavar="NODE=POWER", help="Voting power; default 1.")] = None,
+    power: Annotated[list[str] | None, typer.Option(metavar="NODE=POWER", help="Voting power; default 10.")] = None,
     require_chain_id: Annotated[bool, typer.Option(help="Refuse transactions that do not name the chain.")] = False,
     draft: Annotated[Path | None, typer.Option("--from", help="Sign this edited draft instead.")] = None,
     out: Annotated[Path | None, typer.Option(help="Also write the signed genesis to a file.")] = None,
@@ -183,7 +185,11 @@ def build_genesis(
             "sovereign": sovereign,
             "currencies": [_parse_currency(text) for text in currencies],
             "validators": [
-                {"nodeId": node.id, "publicKey": node.public_key.lower(), "power": (powers or {}).get(node.id, 1)}
+                {
+                    "nodeId": node.id,
+                    "publicKey": node.public_key.lower(),
+                    "power": (powers or {}).get(node.id, DEFAULT_POWER),
+                }
                 for node in nodes
             ],
             "accounts": [],

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from tana.cli.accounts import read_signing_key
-from tana.cli.options import DEFAULT_MESH_URL, AsJson, MeshUrl, SovereignKeyFile, make_group, show_example
+from tana.cli.options import (
+    DEFAULT_CHANGE_TIMEOUT_MS,
+    DEFAULT_MESH_URL,
+    AsJson,
+    ChangeTimeoutMs,
+    FoundLedgerUrl,
+    MeshUrl,
+    SovereignKeyFile,
+    make_group,
+    show_example,
+)
 from tana.cli.output import format_time, print_fields, print_json, print_table
 from tana.cli.sovereign import find_sovereign
 from tana.client import keyfiles
@@ -120,31 +130,89 @@ def register(
     print(f"then: tana validator run --node-id {node_id}{flags}")
 
 
-@app.command(epilog=show_example("tana mesh approve validator-2"))
+@app.command(
+    epilog=show_example(
+        "tana mesh approve validator-2",
+        "tana mesh approve validator-5 --power 10   (on a running chain: waits, then gives it a vote)",
+        "tana mesh approve follower-1 --power 0   (it follows the chain and has no vote)",
+    )
+)
 def approve(
     node_id: NodeName,
+    *,
+    power: Annotated[
+        int | None,
+        typer.Option(min=0, help="Its power on a running chain; default that of the weakest validator. 0: no vote."),
+    ] = None,
     mesh_url: MeshUrl = DEFAULT_MESH_URL,
+    ledger_url: FoundLedgerUrl = None,
     sovereign_key: SovereignKeyFile = None,
+    timeout_ms: ChangeTimeoutMs = DEFAULT_CHANGE_TIMEOUT_MS,
     as_json: AsJson = False,
 ) -> None:
-    """Let a pending node in, with the sovereign's key."""
+    """Let a pending node in, with the sovereign's key. On a running chain it also gets a vote, once it has caught up.
+
+    May be repeated, and goes on where it was interrupted.
+    """
     sovereign = _read_sovereign(sovereign_key)
     answer = _ask(mesh_url, lambda mesh: mesh.approve(node_id, sovereign))
-    _print_decision(node_id, answer, as_json)
-    if not as_json:
-        print("next: once everyone is in, `tana genesis create`; a node approved later follows the chain")
+    from tana.cli.membership import Chain, Wanted, open_chain, print_change, wait_caught_up
+
+    client = open_chain(mesh_url, ledger_url) if power != 0 else None
+    if client is None:
+        _print_decision(node_id, answer, as_json)
+        if not as_json:
+            print("next: once everyone is in, `tana genesis create`; a node approved later follows the chain")
+        return
+    with client:
+        chain = Chain(client, sovereign, timeout_ms)
+        key = _ask(mesh_url, lambda mesh: mesh.get_node(node_id)).public_key
+        members = chain.list_upcoming()
+        if power is None:
+            own = members.get(key)
+            power = own["power"] if own is not None else min(row["power"] for row in members.values())
+        if key not in members:
+            wait_caught_up(mesh_url, node_id, client, timeout_ms)
+        outcome = chain.reach(Wanted(node_id, key, power))
+    if as_json:
+        print_json({**answer, **outcome.to_json()})
+    else:
+        _print_decision(node_id, answer, as_json)
+        print_change(outcome, as_json)
 
 
 @app.command(epilog=show_example("tana mesh deny validator-9"))
 def deny(
     node_id: NodeName,
+    *,
     mesh_url: MeshUrl = DEFAULT_MESH_URL,
+    ledger_url: FoundLedgerUrl = None,
     sovereign_key: SovereignKeyFile = None,
+    timeout_ms: ChangeTimeoutMs = DEFAULT_CHANGE_TIMEOUT_MS,
     as_json: AsJson = False,
 ) -> None:
-    """Shut a node out for good, with the sovereign's key."""
+    """Shut a node out for good, with the sovereign's key. On a running chain it also loses its vote.
+
+    May be repeated, and goes on where it was interrupted.
+    """
     sovereign = _read_sovereign(sovereign_key)
-    _print_decision(node_id, _ask(mesh_url, lambda mesh: mesh.deny(node_id, sovereign)), as_json)
+    answer = _ask(mesh_url, lambda mesh: mesh.deny(node_id, sovereign))
+    from tana.cli.membership import Chain, Wanted, open_chain, print_change
+
+    client = open_chain(mesh_url, ledger_url)
+    if client is None:
+        _print_decision(node_id, answer, as_json)
+        return
+    with client:
+        chain = Chain(client, sovereign, timeout_ms)
+        key = _ask(mesh_url, lambda mesh: mesh.get_node(node_id)).public_key
+        member = chain.list_upcoming().get(key)
+        outcome = chain.reach(Wanted(member["id"] if member else node_id, key, 0))
+    if as_json:
+        print_json({**answer, **outcome.to_json()})
+    else:
+        _print_decision(node_id, answer, as_json)
+        print_change(outcome, as_json)
 
 
 @app.command(

@@ -9,11 +9,23 @@ import typer
 
 DEFAULT_MESH_URL = "http://localhost:8190"
 DEFAULT_LEDGER_URL = "http://localhost:8080"
+DEFAULT_CHANGE_TIMEOUT_MS = 600_000
 DEFAULT_DATA = Path("~/.local/share/tana")
 
 MeshUrl = Annotated[str, typer.Option("--mesh-url", envvar="MESH_URL", help="Where the mesh answers.")]
 LedgerUrl = Annotated[
     str, typer.Option("--ledger-url", envvar="TANA_LEDGER_URL", help="Where a validator's ledger answers.")
+]
+FoundLedgerUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--ledger-url",
+        envvar="TANA_LEDGER_URL",
+        help="Where a validator's ledger answers; default one that the mesh knows.",
+    ),
+]
+ChangeTimeoutMs = Annotated[
+    int, typer.Option("--timeout-ms", min=1, help="How long to wait for the node to catch up, and for each change.")
 ]
 SovereignKeyFile = Annotated[
     str | None,

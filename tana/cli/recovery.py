@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from tana.cli.locating import APPROVED, ASK_TIMEOUT_MS, get_ledger_url
 from tana.cli.output import print_json, print_table
 from tana.client.http import HttpClient
 from tana.client.keyfiles import read_node_key
@@ -22,10 +23,6 @@ from tana.node.segment import Recovery
 from tana.node.settings import ValidatorSettings
 from tana.types.errors import Conflict, SettingsError, TanaError, Unavailable
 from tana.types.genesis import SignedGenesis
-
-ASK_TIMEOUT_MS = 3_000
-_TRUSTED = ("active", "offline")
-_LEDGER_SERVICE = "ledger"
 
 Slot = tuple[int, int]
 
@@ -152,7 +149,7 @@ def _ask_all(
 def _list_nodes(mesh_url: str) -> list[MeshNode]:
     try:
         with MeshClient(mesh_url, timeout_ms=ASK_TIMEOUT_MS) as mesh:
-            return [node for node in mesh.list_all_nodes() if node.status in _TRUSTED]
+            return [node for node in mesh.list_all_nodes() if node.status in APPROVED]
     except Unavailable:
         return []
 
@@ -160,11 +157,9 @@ def _list_nodes(mesh_url: str) -> list[MeshNode]:
 def _list_urls(nodes: Sequence[MeshNode], ask: Sequence[str]) -> Iterator[tuple[str | None, str, str]]:
     """Public key (None: whoever answers), name and URL of everybody to ask."""
     for node in nodes:
-        service = node.get_service(_LEDGER_SERVICE)
-        host = node.tailscale_ip or node.tailscale_hostname
-        if service is not None:
-            host = f"[{host}]" if ":" in host else host
-            yield node.public_key, node.id, f"http://{host}:{service.port}"
+        url = get_ledger_url(node)
+        if url is not None:
+            yield node.public_key, node.id, url
     yield from ((None, url, url) for url in ask)
 
 

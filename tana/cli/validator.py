@@ -1,15 +1,30 @@
-"""`tana validator`: run one validator in this process, and bring one back that lost its sign-state."""
+"""`tana validator`: run one, bring one back that lost its sign-state, and change who votes with what power."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tana.cli.options import AsJson, make_group, show_example
+from tana.cli.options import (
+    DEFAULT_CHANGE_TIMEOUT_MS,
+    DEFAULT_MESH_URL,
+    AsJson,
+    ChangeTimeoutMs,
+    FoundLedgerUrl,
+    MeshUrl,
+    SovereignKeyFile,
+    make_group,
+    show_example,
+)
 from tana.cli.sovereign import find_sovereign
+from tana.types.errors import NotFound
+
+if TYPE_CHECKING:
+    from tana.client.validator import ValidatorClient
+    from tana.crypto.keys import KeyPair
 
 app = make_group(
     "Run a validator, and bring it back where it lost its sign-state.", "tana validator run --node-id validator-1"
@@ -152,3 +167,112 @@ def recover(
     settings = load_settings(flags, os.environ)
     slot = None if height is None or round is None else (height, round)
     recover_sign_state(settings, slot, ask or (), accept_silence=accept_silence, as_json=as_json)
+
+
+NodeName = Annotated[str, typer.Argument(metavar="NODE", help="The id of a validator of the chain.")]
+
+
+@app.command("list", epilog=show_example("tana validator list", "tana validator list --json"))
+def list_validators(
+    mesh_url: MeshUrl = DEFAULT_MESH_URL, ledger_url: FoundLedgerUrl = None, as_json: AsJson = False
+) -> None:
+    """List who votes on the next height, and what changes with the one after it."""
+    from tana.cli.output import print_json, print_table
+
+    with _open_chain(mesh_url, ledger_url) as client:
+        answer = client.list_validators()
+    if as_json:
+        print_json(answer)
+        return
+    now = {row["publicKey"]: row for row in answer["validators"]}
+    then = {row["publicKey"]: row for row in answer["upcoming"]}
+    rows = [
+        (row["id"], now.get(key, {}).get("power", 0), then.get(key, {}).get("power", 0), key)
+        for key, row in (then | now).items()
+    ]
+    heights = (f"POWER AT {answer['decidingHeight']}", f"AT {answer['upcomingHeight']}")
+    print_table(("VALIDATOR", *heights, "PUBLIC KEY"), sorted(rows))
+
+
+@app.command(
+    epilog=show_example(
+        "tana validator set-power validator-2 20", "tana validator set-power validator-2 0   (it leaves)"
+    )
+)
+def set_power(
+    node_id: NodeName,
+    power: Annotated[int, typer.Argument(min=0, help="Its new power; 0 takes its vote away.")],
+    *,
+    mesh_url: MeshUrl = DEFAULT_MESH_URL,
+    ledger_url: FoundLedgerUrl = None,
+    sovereign_key: SovereignKeyFile = None,
+    timeout_ms: ChangeTimeoutMs = DEFAULT_CHANGE_TIMEOUT_MS,
+    as_json: AsJson = False,
+) -> None:
+    """Give a validator another power, with the sovereign's key. In several blocks where one may not change so much.
+
+    May be repeated, and goes on where it was interrupted. A node that is no validator yet: `tana mesh approve`.
+    """
+    from tana.cli.membership import Chain, Wanted, print_change
+
+    sovereign = _read_sovereign(sovereign_key)
+    with _open_chain(mesh_url, ledger_url) as client:
+        chain = Chain(client, sovereign, timeout_ms)
+        member = chain.find_member(node_id)
+        print_change(chain.reach(Wanted(node_id, member["publicKey"], power)), as_json)
+
+
+@app.command(
+    epilog=show_example(
+        "tana validator replace-key validator-2 validator-2b   (the key of the approved node validator-2b)"
+    )
+)
+def replace_key(
+    node_id: NodeName,
+    new_node: Annotated[
+        str,
+        typer.Argument(metavar="NEW_NODE", help="The approved node whose key takes over; it follows the chain."),
+    ],
+    *,
+    mesh_url: MeshUrl = DEFAULT_MESH_URL,
+    ledger_url: FoundLedgerUrl = None,
+    sovereign_key: SovereignKeyFile = None,
+    timeout_ms: ChangeTimeoutMs = DEFAULT_CHANGE_TIMEOUT_MS,
+    as_json: AsJson = False,
+) -> None:
+    """Let a new key vote in the place of a validator's old one, in one step and with the same power.
+
+    A key is bound to its id at the mesh for good: the new one registers as a node of its own. On the chain the
+    validator keeps its id. May be repeated.
+    """
+    from tana.cli.membership import Chain, Wanted, print_change, read_new_key, wait_caught_up
+
+    sovereign = _read_sovereign(sovereign_key)
+    new_key = read_new_key(mesh_url, new_node)
+    with _open_chain(mesh_url, ledger_url) as client:
+        chain = Chain(client, sovereign, timeout_ms)
+        member = chain.find_member(node_id)
+        replaces = member["publicKey"] if member["publicKey"] != new_key else None
+        if replaces is not None:
+            wait_caught_up(mesh_url, new_node, client, timeout_ms)
+        print_change(chain.reach(Wanted(node_id, new_key, member["power"], replaces)), as_json)
+
+
+def _open_chain(mesh_url: str, ledger_url: str | None) -> ValidatorClient:
+    from tana.cli.membership import open_chain
+
+    client = open_chain(mesh_url, ledger_url)
+    if client is None:
+        raise NotFound(
+            f"the mesh at {mesh_url} has no genesis: there is no chain yet",
+            remedy="make one with `tana genesis create`",
+            code="no_chain",
+        )
+    return client
+
+
+def _read_sovereign(file: str | None) -> KeyPair:
+    from tana.cli.accounts import read_signing_key
+    from tana.client.keyfiles import SOVEREIGN
+
+    return read_signing_key(file if file is not None else SOVEREIGN)

@@ -114,6 +114,11 @@ class ValidatorClient:
         rows: list[Body] = self._ledger.get("/users")["users"]
         return rows
 
+    def list_validators(self) -> Body:
+        """`{height, decidingHeight, validators: [{id, publicKey, power}], upcomingHeight, upcoming}`: who votes on the
+        next height, and who on the one after it."""
+        return _as_object(self._ledger.get("/validators"))
+
     def get_supply(self) -> Body:
         """`{height, stateRoot, supply: {CODE: smallest units as text}}`."""
         return _as_object(self._ledger.get("/state/supply"))

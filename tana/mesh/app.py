@@ -14,6 +14,7 @@ import msgspec
 import structlog
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -111,6 +112,9 @@ async def _answer(
             await guard.check_claim(service.registry, route.path, body, host, port)
     except TanaError as error:
         return _to_response(error.http_status, error.to_json())
+    except ClientDisconnect:
+        # Nobody is there to read this.
+        return Response(status_code=400)
     call = Call(clock(), body, request.query_params, request.path_params.get("node_id", ""))
     status, answer = service.answer(route.perform, call)
     if status >= 500:

@@ -15,7 +15,14 @@ from tana.crypto.keys import format_public_key, parse_public_key
 from tana.node.blocks import BlockSource, StoredBlock
 from tana.node.machine import Machine
 from tana.node.submission import Answer, Submission, Submit, refuse_other_type, to_answer
-from tana.node.views import show_balances, show_block, show_consensus, show_highest_seen, show_transaction
+from tana.node.views import (
+    show_balances,
+    show_block,
+    show_consensus,
+    show_highest_seen,
+    show_transaction,
+    show_validators,
+)
 from tana.types.block import RawTransaction
 from tana.types.errors import InvalidInput, NotFound, TanaError, Unavailable
 from tana.types.messages import PRECOMMIT
@@ -109,6 +116,8 @@ class NodeApi:
                 return 200, self._get_balances(account_id)
             case "GET", ["users"]:
                 return 200, self._get_users()
+            case "GET", ["validators"]:
+                return 200, show_validators(self._get_running().machine.ledger)
             case "GET", ["state", "supply"]:
                 return 200, self._get_supply()
         raise NotFound(f"there is no {method} /{'/'.join(parts)}", remedy="see docs/api.md for every call")

@@ -35,7 +35,7 @@ _STOP_TIMEOUT_S = 0.5
 _log = structlog.get_logger()
 
 SURFACES = {
-    "ledger": ("health", "transactions", "users", "blocks", "balances", "state"),
+    "ledger": ("health", "transactions", "users", "blocks", "balances", "validators", "state"),
     "status": ("health", "peers", "quorum", "metrics"),
 }
 """Which first parts of a path each listener answers."""

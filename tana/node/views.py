@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 from tana.crypto.keys import format_public_key, format_signature
-from tana.ledger.ledger import Account
+from tana.ledger.ledger import Account, Ledger
 from tana.node.blocks import StoredBlock
 from tana.node.machine import MachineStatus
 from tana.node.segment import Recovery
@@ -16,6 +16,7 @@ from tana.types.evidence import Evidence
 from tana.types.genesis import Genesis
 from tana.types.messages import Proposal, Vote
 from tana.types.money import format_amount
+from tana.types.validator_set import Members
 
 
 def show_block(stored: StoredBlock) -> dict[str, Any]:
@@ -118,6 +119,24 @@ def show_recovery(recovery: Recovery) -> dict[str, Any]:
         "lost": recovery.lost,
         "silent": list(recovery.silent),
     }
+
+
+def show_validators(ledger: Ledger) -> dict[str, Any]:
+    """Who decides the next height, and who the height after it: changes of the last block are in `upcoming` only."""
+    return {
+        "height": ledger.height,
+        "decidingHeight": ledger.height + 1,
+        "validators": _show_members(ledger.validators.members),
+        "upcomingHeight": ledger.height + 2,
+        "upcoming": _show_members(ledger.upcoming_members),
+    }
+
+
+def _show_members(members: Members) -> list[dict[str, Any]]:
+    return [
+        {"id": item.node_id, "publicKey": format_public_key(item.public_key), "power": item.power}
+        for item in members.validators
+    ]
 
 
 def _find_signature(certificate: Certificate, producer: bytes) -> str | None:

@@ -218,6 +218,29 @@ def register(service: MeshService, name: str) -> None:
     assert service.handle("POST", "/register", {}, make_registration(name), START_MS)[0] == 201
 
 
+def test_client_that_leaves_in_the_middle_is_no_error() -> None:
+    """A validator that is killed while it registers: no stack trace in the mesh's log."""
+
+    async def talk(app: Any, service: MeshService) -> None:
+        scope = {
+            **{"type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1"},
+            **{"method": "POST", "path": "/register", "raw_path": b"/register", "query_string": b"", "scheme": "http"},
+            "headers": [],
+        }
+        said: list[Message] = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
+
+        async def receive() -> Message:
+            return said.pop(0)
+
+        async def send(message: Message) -> None:
+            pass
+
+        await app(scope, receive, send)
+        assert service.handle("GET", "/nodes", {"status": "all"}, None, START_MS)[1]["nodes"] == []
+
+    listen(talk)
+
+
 def test_events_are_streamed() -> None:
     async def talk(app: Any, service: MeshService) -> None:
         register(service, "before")

@@ -227,10 +227,10 @@ async def soak(root: Path, *, kills: int, seed: int, max_seconds: float) -> dict
                         load.result()
                     done = f"{len(client.acknowledged)} transactions acknowledged (seed {seed})"
                     print(f"kill {number}/{kills}: {victim.node_id}; {done}", flush=True)
-                await _settle(validators)
             finally:
                 load.cancel()
                 await asyncio.gather(load, return_exceptions=True)
+            await _settle(validators)
         finally:
             await asyncio.gather(*(validator.stop() for validator in validators))
     for validator in validators:
@@ -294,7 +294,7 @@ async def _wait_health(validator: Validator, is_met: Callable[[dict[str, Any]], 
 
 
 async def _settle(validators: list[Validator]) -> None:
-    """Everybody is back and has a block that was made after the last kill."""
+    """Everybody is back and has every block that anybody had when the load ended."""
     heights = [(await _wait_health(validator, lambda _: True))["currentHeight"] for validator in validators]
     for validator in validators:
         await _wait_health(validator, lambda health: health["currentHeight"] > max(heights) + 1)

@@ -71,6 +71,26 @@ def run(
 
 
 @app.command()
+def replay(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN_FOLDER", help="A run's folder, such as runs/latest.")],
+    *,
+    node: Annotated[str, typer.Option(help="Tell everything about this node.")] = "",
+    height: Annotated[int, typer.Option(help="Tell everything about this height.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print verdicts and story as JSON and nothing else.")] = False,
+) -> None:
+    """Take every step of a run again from its journals, judge it, and tell its story. Exit code: 0, 1, 2 as for run."""
+    from testbed.cli_replay import replay_folder
+    from testbed.story import Zoom
+
+    try:
+        code = replay_folder(run_folder, Zoom(node, height), as_json=as_json)
+    except TanaError as error:
+        typer.echo(f"could not tell: {error}", err=True)
+        raise typer.Exit(Outcome.COULD_NOT_TELL.exit_code) from None
+    raise typer.Exit(code)
+
+
+@app.command()
 def down(
     *,
     images: Annotated[bool, typer.Option(help="Remove the images too that runs of this checkout made.")] = False,

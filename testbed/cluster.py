@@ -65,7 +65,7 @@ class Cluster:
         self.killed: set[str] = set()
         """Nodes that a fault has ended: any other that does not run has crashed."""
         self.paused: set[str] = set()
-        self._start_ms = backend.now_ms()
+        self.start_ms = backend.now_ms()
 
     @property
     def node_ids(self) -> tuple[str, ...]:
@@ -81,7 +81,7 @@ class Cluster:
 
     def record(self, kind: str, node: str = "", /, **data: Any) -> Event:
         """Add a fact to the history and give it to every checker."""
-        event = self.history.append(self.backend.now_ms() - self._start_ms, kind, node, **data)
+        event = self.history.append(self.backend.now_ms() - self.start_ms, kind, node, **data)
         for checker in self.checkers:
             checker.feed(event)
         return event

@@ -182,6 +182,10 @@ class Trace:
         for handler in self._on_runs:
             handler(first, second)
 
+    def offer(self, feed: str) -> None:
+        """A feed is whole, even if nothing came through it."""
+        self.world.missing.pop(feed, None)
+
     def miss(self, feed: str, what: str) -> None:
         """A feed is not whole (a node's journal is missing, say): who needs it cannot tell."""
         self.world.missing[feed] = what
@@ -231,10 +235,7 @@ class Trace:
         world, height = self.world, commit.block.height
         is_first = height not in world.commits
         if is_first:
-            world.commits[height] = (commit, facts.name)
-            following = height + 1
-            if following not in world.sets and height in world.sets:
-                world.sets[following] = world.sets[height].turned()
+            world.advance(commit, facts.name)
         for handler in self._on_commit:
             handler(facts, commit)
         if is_first:

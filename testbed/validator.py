@@ -1,7 +1,8 @@
 """A validator of the testbed: the real one, with hooks that the harness steers. `tana validator run` has none.
 
-Settings come from the environment, as for any validator; so does the path of the control file. In a container the
-command of the Compose files follows, whose flags count first: `python -m testbed.validator tana validator run --ip …`.
+Settings come from the environment, as for any validator; so does the path of the control file, beside which the node
+keeps its journal. In a container the command of the Compose files follows, whose flags count first:
+`python -m testbed.validator tana validator run --ip …`.
 """
 
 from __future__ import annotations
@@ -38,11 +39,13 @@ def main() -> None:
     from tana.node.main import run_validator_process
     from tana.node.settings import load_settings
     from testbed.hooks import ControlledHooks, read_control_file
+    from testbed.journal import FOLDER, JournalHooks, open_journal
 
     control = Path(os.environ[CONTROL_VARIABLE])
     try:
         settings = load_settings(read_flags(sys.argv[1:]), os.environ)
-        run_validator_process(settings, ControlledHooks(lambda: read_control_file(control)))
+        hooks = ControlledHooks(lambda: read_control_file(control))
+        run_validator_process(settings, JournalHooks(open_journal(control.with_name(FOLDER)), hooks))
     except TanaError as error:
         sys.exit(str(error))
 

@@ -90,6 +90,8 @@ class Backend(Protocol):
     """What every backend can do. Node names are validator ids and `MESH`."""
 
     name: str
+    is_virtual: bool
+    """Whether time passes only as the harness lets it."""
     containers: Containers | None
     """What faults and checks of containers act through; None on other backends."""
 
@@ -138,6 +140,9 @@ class Backend(Protocol):
 
     def collect_logs(self, folder: Path) -> None:
         """Leave `<node>.log` of every node in the folder."""
+
+    def collect_journals(self, folder: Path) -> None:
+        """Leave `<node>.journal` of every validator that kept one in the folder. Called after `cleanup`."""
 
     def cleanup(self) -> None:
         """End everything that was started. May be called twice."""

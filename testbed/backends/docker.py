@@ -44,6 +44,7 @@ from testbed.backends.docker_model import (
 from testbed.backends.docker_sdk import connect, explained
 from testbed.backends.logs import LogFolder
 from testbed.backends.processes import prepare_keys
+from testbed.journal import collect_journals
 from testbed.plan import NodePlan, Plan
 from testbed.ports import HOST
 
@@ -83,6 +84,7 @@ class DockerBackend:
     """See `testbed.backends.base.Backend`. Make it with `make_docker_backend`."""
 
     name = "docker"
+    is_virtual = False
 
     def __init__(
         self,
@@ -253,6 +255,9 @@ class DockerBackend:
         init = str(self._own.inspect(node)["State"]["Pid"])
         pid, parent = found["Titles"].index("PID"), found["Titles"].index("PPID")
         return next(int(row[pid]) for row in found["Processes"] if row[parent] == init)
+
+    def collect_journals(self, folder: Path) -> None:
+        collect_journals(self._nodes_folder, self._plan.node_ids, folder)
 
     # ------------------------------------------------------------------ inside
 

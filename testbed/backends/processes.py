@@ -24,6 +24,7 @@ from testbed.backends.base import MESH, Answer, Containers, Request
 from testbed.backends.logs import LogFolder
 from testbed.child import CONTROL_VARIABLE, PARENT_VARIABLE
 from testbed.hooks import write_control_file
+from testbed.journal import collect_journals
 from testbed.plan import NodePlan, Plan
 from testbed.ports import HOST, HeldPorts
 
@@ -35,6 +36,7 @@ class ProcessesBackend:
     """See `testbed.backends.base.Backend`. `held` are the plan's ports; they are released by `cleanup`."""
 
     name = "processes"
+    is_virtual = False
     containers: Containers | None = None
 
     def __init__(self, plan: Plan, folder: Path, held: HeldPorts) -> None:
@@ -151,6 +153,9 @@ class ProcessesBackend:
 
     def collect_logs(self, folder: Path) -> None:
         """The logs are there already: the children wrote them."""
+
+    def collect_journals(self, folder: Path) -> None:
+        collect_journals(self._nodes_folder, self._plan.node_ids, folder)
 
     # ------------------------------------------------------------------ inside
 

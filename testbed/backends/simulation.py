@@ -16,6 +16,7 @@ from tana.node.hooks import Hooks
 from testbed.backends.base import MESH, Answer, Containers, Request
 from testbed.backends.simulated_validator import SimulatedValidator, format_time
 from testbed.hooks import ControlledHooks
+from testbed.journal import MemoryJournals
 from testbed.plan import Plan
 from testbed.simulation.clock import Clock
 from testbed.simulation.disk import Disk
@@ -33,6 +34,7 @@ class SimulationBackend:
     """See `testbed.backends.base.Backend`."""
 
     name = "simulation"
+    is_virtual = True
     containers: Containers | None = None
 
     def __init__(self, plan: Plan) -> None:
@@ -46,6 +48,7 @@ class SimulationBackend:
         self._clocks = {node: Clock(self._scheduler) for node in plan.node_ids}
         self._nodes: dict[str, SimulatedValidator] = {}
         self._read_lines: dict[str, int] = {}
+        self._journals = MemoryJournals(lambda: self._scheduler.now_ms)
 
     def start_mesh(self) -> None:
         rules = MeshRules(offline_after_ms=self._plan.scenario.timing.offline_after_ms)
@@ -67,7 +70,7 @@ class SimulationBackend:
             network=self._network,
             ask_mesh=self._ask_mesh,
             on_crash=lambda: self.kill(node),
-            hooks=make_hooks(node, self._disks[node]),
+            hooks=self._journals.wrap(node, make_hooks(node, self._disks[node])),
         )
         self._nodes[node] = made
         made.start()
@@ -122,6 +125,9 @@ class SimulationBackend:
         for node, disk in self._disks.items():
             write_log(folder / f"{node}.log", disk.log)
         write_log(folder / f"{MESH}.log", self._mesh_log)
+
+    def collect_journals(self, folder: Path) -> None:
+        self._journals.write(folder)
 
     def cleanup(self) -> None:
         self._nodes.clear()

@@ -12,8 +12,10 @@ from collections.abc import Iterable
 
 from tana.node.effects import Commit
 from tana.types.block import Certificate
+from tana.types.evidence import Evidence
 from tana.types.messages import PREVOTE, BlockPart, Proposal, Vote
 from testbed.invariants.base import Invariant
+from testbed.invariants.double_sign import describe_value, get_slot
 from testbed.invariants.facts import HEIGHTS_REMEMBERED, NodeFacts, SetFacts
 from testbed.needs import STEPS
 
@@ -30,6 +32,7 @@ class Accountability(Invariant):
         super().__init__()
         self._votes: dict[int, Voters] = {}
         self._named: set[bytes] = set()
+        self._accused: dict[bytes, int] = {}
         self._evidence = 0
         self._forks = 0
 
@@ -43,18 +46,37 @@ class Accountability(Invariant):
             self._note(message)
 
     def on_final(self, node: NodeFacts, commit: Commit) -> None:
-        for evidence in getattr(commit.block, "evidence", ()):
+        for evidence in commit.block.evidence:
+            fault = self._find_fault(evidence, commit)
             self._evidence += 1
-            self._name((evidence.validator,))
-            name = self.world.correct.get(evidence.validator)
-            if name is not None:
-                what = f"evidence of a double {evidence.kind} by {name} at height {evidence.height}"
+            self._accused[evidence.validator] = commit.block.height
+            if fault:
+                what = f"evidence of a double {evidence.kind} at height {evidence.height}"
                 self.violate(
-                    f"{node.name} at height {commit.block.height} committed {what} ≠ {name}, which is correct",
+                    f"{node.name} at height {commit.block.height} committed {what} against"
+                    f" {self._describe(evidence.validator)} ≠ {fault}",
                     node.name,
                     height=commit.block.height,
-                    accused=name,
+                    accused=evidence.validator.hex(),
                 )
+
+    def _find_fault(self, evidence: Evidence, commit: Commit) -> str:
+        """Why evidence does not convict whom it names, empty where it does."""
+        if evidence.validator in self.world.correct:
+            return "who is correct"
+        if evidence.validator in self._accused:
+            return f"who was convicted at height {self._accused[evidence.validator]} already"
+        first, second = evidence.first, evidence.second
+        if get_slot(first) != get_slot(second) or first.validator != second.validator:
+            return "two messages of one height, round and kind"
+        if describe_value(first) == describe_value(second):
+            return "two messages that differ"
+        chain_id = commit.block.header.chain_id
+        for message in (first, second):
+            if not self.world.verifier(message.validator, message.sign_bytes(chain_id), message.signature):
+                return "who did not sign that"
+        members = self.world.sets.get(evidence.height)
+        return "" if members is None or evidence.validator in members.powers else "who was no member"
 
     def on_commit(self, node: NodeFacts, commit: Commit) -> None:
         first, _ = self.world.commits[commit.block.height]
@@ -122,13 +144,13 @@ class Accountability(Invariant):
     def _name(self, guilty: Iterable[bytes]) -> None:
         self._named.update(guilty)
 
+    def _describe(self, key: bytes) -> str:
+        known = (members.names[key] for members in self.world.sets.values() if key in members.names)
+        return next(known, key.hex()[:8])
+
     def find_missing(self) -> str:
         return "" if self._evidence or self._forks else "nobody was accused: no evidence was committed, and no fork"
 
     def summarize(self) -> str:
-        latest = self.world.sets[max(self.world.sets)]
-        first = self.world.sets[min(self.world.sets)]
-        names = sorted({first.names.get(key) or latest.describe(key) for key in self._named})
-        return (
-            f"{self._evidence} pieces of evidence and {self._forks} forks name {', '.join(names)}, all of them guilty"
-        )
+        names = ", ".join(sorted({self._describe(key) for key in (*self._named, *self._accused)}))
+        return f"{self._evidence} pieces of evidence and {self._forks} forks name {names}, all of them guilty"

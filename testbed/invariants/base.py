@@ -10,6 +10,9 @@ from testbed.invariants.facts import Violation, World
 from testbed.needs import FEEDS, find_backends
 from testbed.verdict import Outcome, Verdict
 
+TITLE = "invariant "
+"""How the checks of invariants are named, with number and name."""
+
 HANDLERS = (
     "on_begin",
     "on_end",
@@ -66,7 +69,7 @@ class Invariant:
 
     @property
     def title(self) -> str:
-        return f"invariant {self.number} {self.name}"
+        return f"{TITLE}{self.number} {self.name}"
 
     def violate(self, line: str, node: str = "", **facts: object) -> None:
         """Record a violation; the first one of each invariant counts."""

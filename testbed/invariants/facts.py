@@ -18,6 +18,7 @@ from tana.types.genesis import Genesis
 from tana.types.messages import Proposal, Vote
 from tana.types.transaction import SignedTransaction, parse_signed_text
 from tana.types.validator_set import ValidatorSet
+from testbed.invariants.membership import Membership, mix_priorities
 from testbed.invariants.model import LedgerModel
 from testbed.needs import CHAIN
 
@@ -151,6 +152,13 @@ class SetFacts:
         following.rows, _ = turn(self.rows, self.total)
         following._turned, following._proposers = following.rows, []
         return following
+
+    def changed(self, members: Mapping[bytes, tuple[int, str]]) -> SetFacts:
+        """This set with other members, by key their power and node id, at the same point of the rotation."""
+        powers = {key: power for key, (power, _) in members.items()}
+        priorities = mix_priorities({key: priority for key, _, priority in self.rows}, powers)
+        rows = zip(powers, powers.values(), priorities, strict=True)
+        return SetFacts(rows, {key: name for key, (_, name) in members.items()})
 
     def describe_rows(self) -> str:
         """Members with power and priority, for lines that people read."""
@@ -288,6 +296,7 @@ class World:
         self.missing: dict[str, str] = {}
         """Feeds that are not whole, and what they lack."""
         self.model: LedgerModel | None = None
+        self.membership: Membership | None = None
         self._traitors: set[bytes] = set()
         self._replayed: tuple[int, tuple[Applied, ...]] = (0, ())
 
@@ -307,6 +316,8 @@ class World:
             self.genesis = begin.genesis
             if begin.height == 0:
                 self.model = LedgerModel(begin.genesis)
+                rows = begin.validators.to_rows()
+                self.membership = Membership({key: (power, name) for key, power, name, _ in rows})
                 self.missing.pop(CHAIN, None)
         self.chain_id = self.chain_id or begin.chain_id
         if not begin.is_correct:
@@ -322,22 +333,39 @@ class World:
             node.tip = begin.block_hash or self.get_hash(begin.height)
         return node
 
+    def advance(self, commit: Commit, node: str) -> None:
+        """A height is committed for the first time: who decides the next two follows from it."""
+        height = commit.block.height
+        self.commits[height] = (commit, node)
+        if height in self.sets and height + 1 not in self.sets:
+            self.sets[height + 1] = self.sets[height].turned()
+        is_changed = self.membership is not None and self.membership.apply(commit.block)
+        if height + 1 in self.sets and height + 2 not in self.sets:
+            following = self.sets[height + 1].turned()
+            if is_changed and self.membership is not None:
+                following = following.changed(self.membership.members)
+            self.sets[height + 2] = following
+
     def replay(self, commit: Commit) -> tuple[Applied, ...]:
         """The transactions of the newest final block, applied to the model: each once, whoever asks first."""
         height, applied = self._replayed
         if height != commit.block.height and self.model is not None:
             self.model.touched.clear()
-            applied = tuple(self._apply(raw, commit.block.height, self.model) for raw in commit.block.transactions)
+            faults = self.membership.faults if self.membership is not None else {}
+            applied = tuple(
+                self._apply(raw, commit.block.height, self.model, faults.get(raw.text, ""))
+                for raw in commit.block.transactions
+            )
             self._replayed = (commit.block.height, applied)
         return applied
 
     @staticmethod
-    def _apply(raw: RawTransaction, height: int, model: LedgerModel) -> Applied:
+    def _apply(raw: RawTransaction, height: int, model: LedgerModel, fault: str) -> Applied:
         try:
             transaction = parse_signed_text(raw.text, raw.signature)
         except InvalidInput as error:
             return Applied(raw, None, f"it is malformed: {error.message}")
-        return Applied(raw, transaction, model.apply(transaction.transaction, height - 1))
+        return Applied(raw, transaction, model.apply(transaction.transaction, height - 1) or fault)
 
     def get_hash(self, height: int) -> bytes:
         """The hash of the chain's block at a height; empty where no correct node committed it yet."""

@@ -20,6 +20,12 @@ def check(checkers: Sequence[Checker], ended: Verdict | None) -> list[Verdict]:
     return [ended, *_sort(kept)]
 
 
+def add_verdicts(verdicts: Sequence[Verdict], more: Sequence[Verdict], *, has_ended_early: bool) -> list[Verdict]:
+    """The verdicts of a run with those of its insides; what ended it early stays in front."""
+    first = list(verdicts[:1]) if has_ended_early else []
+    return [*first, *_sort([*verdicts[len(first) :], *more])]
+
+
 def _sort(verdicts: list[Verdict]) -> list[Verdict]:
     rank = {Outcome.VIOLATED: 0, Outcome.COULD_NOT_TELL: 1, Outcome.PROVEN: 2, Outcome.NOT_ASKED: 3}
     return sorted(verdicts, key=lambda verdict: rank[verdict.outcome])

@@ -1,4 +1,4 @@
-"""cleanup: end everything that was started and leave the logs; nodes' data stays only where it may be wanted."""
+"""cleanup: end everything that was started, leave logs and journals; nodes' data stays only where it may be wanted."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from pathlib import Path
 from testbed.cluster import Cluster
 
 
-def cleanup(cluster: Cluster, folder: Path, *, keep_data: bool) -> None:
-    """End the nodes, collect their logs, and remove their data unless it is to be kept."""
+def cleanup(cluster: Cluster, folder: Path) -> None:
+    """End the nodes, and collect their logs and journals."""
     try:
         cluster.backend.cleanup()
     finally:
         cluster.history.close()
         cluster.screen.close()
     cluster.backend.collect_logs(folder / "logs")
-    if not keep_data:
-        shutil.rmtree(folder / "nodes", ignore_errors=True)
+    cluster.backend.collect_journals(folder / "journals")
+
+
+def remove_data(folder: Path) -> None:
+    """Remove the nodes' data folders of a run that has ended."""
+    shutil.rmtree(folder / "nodes", ignore_errors=True)

@@ -12,14 +12,17 @@ from xml.etree import ElementTree
 
 from testbed.checkers.base import ENDED_EARLY
 from testbed.cluster import Cluster
+from testbed.invariants.base import TITLE
+from testbed.runner.inside import Inside
 from testbed.verdict import Outcome, Verdict
 
 PACKAGES = ("tana", "httpx", "msgspec", "pynacl", "starlette", "uvicorn", "websockets")
+_CALM = frozenset({Outcome.PROVEN, Outcome.NOT_ASKED})
 _XML_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def make_summary(
-    cluster: Cluster | None, verdicts: list[Verdict], outcome: Outcome, facts: dict[str, Any]
+    cluster: Cluster | None, verdicts: list[Verdict], outcome: Outcome, facts: dict[str, Any], inside: Inside
 ) -> dict[str, Any]:
     """Everything that a reader of a failed run needs first; `facts` are about the run itself."""
     return {
@@ -30,7 +33,8 @@ def make_summary(
             {"check": item.check, "outcome": item.outcome.value, "line": item.line, "facts": item.facts}
             for item in verdicts
         ],
-        "nodes": describe_nodes(cluster) if cluster is not None else {},
+        "first_violation": inside.violation,
+        "nodes": describe_nodes(cluster, inside) if cluster is not None else {},
         "recent_events": [event.to_json() for event in list(cluster.history.recent)[-20:]]
         if cluster is not None and outcome is not Outcome.PROVEN
         else [],
@@ -38,14 +42,15 @@ def make_summary(
     }
 
 
-def describe_nodes(cluster: Cluster) -> dict[str, Any]:
-    """What each node answered last."""
+def describe_nodes(cluster: Cluster, inside: Inside) -> dict[str, Any]:
+    """What each node answered last, and where it stood at its last step, as its journal tells."""
     return {
         node: {
             "health": cluster.view.health.get(node),
             "unreachable": cluster.view.unreachable.get(node, ""),
             "mesh": cluster.view.mesh.get(node),
             "blocks_read": cluster.view.read_height.get(node, 0),
+            "consensus": inside.nodes.get(node),
         }
         for node in cluster.plan.node_ids
     }
@@ -123,7 +128,13 @@ def format_verdicts(verdicts: list[Verdict], outcome: Outcome, folder: Path, com
     if outcome is not Outcome.PROVEN and verdicts:
         lines.append(str(verdicts[0]))
     untold = [item for item in verdicts if item.line == ENDED_EARLY]
-    verdicts = [item for item in verdicts if item.line != ENDED_EARLY]
+    inside = [item for item in verdicts if item.check.startswith(TITLE) and item.outcome in _CALM]
+    verdicts = [item for item in verdicts if item not in untold and item not in inside]
+    if inside:
+        holding = sum(item.outcome is Outcome.PROVEN for item in inside)
+        line = f"{holding} hold step by step inside the nodes, {len(inside) - holding} had nothing to judge"
+        index = next((i for i, item in enumerate(verdicts) if item.outcome is Outcome.NOT_ASKED), len(verdicts))
+        verdicts.insert(index, Verdict("invariants", Outcome.PROVEN, line))
     width = max((len(item.check) for item in verdicts), default=0)
     marks = {Outcome.PROVEN: "✓", Outcome.VIOLATED: "✗", Outcome.COULD_NOT_TELL: "?", Outcome.NOT_ASKED: "–"}
     lines += [f"  {marks[item.outcome]} {item.check:<{width}}  {item.line}" for item in verdicts]

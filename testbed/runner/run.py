@@ -19,8 +19,9 @@ from testbed.cluster import Cluster
 from testbed.history import History
 from testbed.needs import get_offers
 from testbed.plan import Plan
-from testbed.runner.check import check
-from testbed.runner.cleanup import cleanup
+from testbed.runner.check import add_verdicts, check
+from testbed.runner.cleanup import cleanup, remove_data
+from testbed.runner.inside import Inside, judge_inside
 from testbed.runner.load import load
 from testbed.runner.perturb import betray, perturb
 from testbed.runner.report import make_summary, write_report
@@ -130,16 +131,22 @@ def run(options: Options) -> Result:
                 "run", Outcome.COULD_NOT_TELL, f"the testbed itself failed: {error!r}, see logs/testbed.log"
             )
     verdicts = check(cluster.checkers, ended)
-    outcome = judge(verdicts)
     with uninterruptible():
-        has_failed = outcome is not Outcome.PROVEN and not is_interrupted
+        unclean = None
         try:
-            cleanup(cluster, folder, keep_data=options.keep_data or has_failed)
+            cleanup(cluster, folder)
         except TanaError as error:
             # What was found stands. What could not be ended is told beside it.
-            index = len(verdicts) if has_failed else 0
-            verdicts.insert(index, Verdict("cleanup", Outcome.COULD_NOT_TELL, str(error)))
+            unclean = Verdict("cleanup", Outcome.COULD_NOT_TELL, str(error))
+        inside = Inside([]) if is_interrupted else look_inside(folder, is_complete=ended is None)
+        verdicts = add_verdicts(verdicts, inside.verdicts, has_ended_early=ended is not None)
+        outcome = judge(verdicts)
+        has_failed = outcome is not Outcome.PROVEN and not is_interrupted
+        if unclean is not None:
+            verdicts.insert(len(verdicts) if has_failed else 0, unclean)
             outcome = judge(verdicts)
+        elif not (options.keep_data or has_failed):
+            remove_data(folder)
         facts = {
             "scenario": scenario.name,
             "description": scenario.description,
@@ -149,6 +156,7 @@ def run(options: Options) -> Result:
             "powers": list(scenario.get_powers()),
             "seed": options.seed,
             "command": describe_command(options),
+            "replay_command": f"testbed replay {folder}",
             "begun": begun.isoformat(timespec="milliseconds"),
             "duration_ms": round((time.monotonic() - clock) * 1000),
             "steps": steps,
@@ -158,9 +166,22 @@ def run(options: Options) -> Result:
             ],
             "history": {"events": cluster.history.count, "sha256": cluster.history.compute_hash()},
         }
-        summary = make_summary(cluster, verdicts, outcome, facts)
+        summary = make_summary(cluster, verdicts, outcome, facts, inside)
         write_report(folder, summary, verdicts)
     return Result(outcome, verdicts, summary, folder, is_interrupted, steps)
+
+
+def look_inside(folder: Path, *, is_complete: bool) -> Inside:
+    """What the nodes' journals tell. Where they cannot be read, that is the verdict."""
+    try:
+        return judge_inside(folder, is_complete=is_complete)
+    except TanaError as error:
+        return Inside([Verdict("journals", Outcome.COULD_NOT_TELL, str(error))])
+    except Exception as error:
+        with (folder / "logs" / "testbed.log").open("a", encoding="utf-8") as log:
+            log.write(traceback.format_exc())
+        line = f"the testbed itself failed: {error!r}, see logs/testbed.log"
+        return Inside([Verdict("journals", Outcome.COULD_NOT_TELL, line)])
 
 
 def run_steps(cluster: Cluster, screen: Screen, steps: list[dict[str, Any]]) -> None:
@@ -201,6 +222,8 @@ def record_run(cluster: Cluster, plan: Plan) -> None:
         "run",
         scenario=plan.scenario.name,
         seed=plan.seed,
+        start_ms=cluster.start_ms,
+        is_virtual=cluster.backend.is_virtual,
         steps=[get_step_name(step) for step in plan.scenario.steps],
         traitors=list(plan.traitors),
         sovereign=plan.sovereign.public_text,

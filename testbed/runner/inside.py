@@ -1,0 +1,93 @@
+"""inside: the nodes' journals are replayed, and the invariants judge what happened inside of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tana.node.machine import Machine
+from tana.types.messages import PRECOMMIT, PREVOTE, VOTE_NAMES
+from testbed.replay import Replay, load_run
+from testbed.story import StoryTeller
+from testbed.verdict import Verdict
+
+EVENTS_BEFORE, EVENTS_AFTER = 15, 5
+"""What a failed run shows of the story around the first violation."""
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What the journals tell: verdicts, where each node stood in the end, and the story around a violation."""
+
+    verdicts: list[Verdict]
+    nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    violation: dict[str, Any] | None = None
+
+
+def judge_inside(folder: Path, *, is_complete: bool) -> Inside:
+    """Replay the journals in a run's folder. A run without any beginning has nothing inside to judge."""
+    run = load_run(folder)
+    replay = Replay(run)
+    teller = StoryTeller({node.key.public_key: name for name, node in replay.nodes.items()})
+    replay.watchers.append(teller)
+    replay.play()
+    verdicts = replay.finish(is_complete=is_complete)
+    nodes = {name: describe_machine(node.machine) for name, node in replay.nodes.items() if node.machine is not None}
+    violation = replay.trace.violation
+    if violation is None:
+        return Inside(verdicts, nodes)
+    return Inside(
+        verdicts,
+        nodes,
+        {
+            "invariant": violation.number,
+            "name": violation.name,
+            "line": violation.line,
+            "at_ms": violation.at_ms,
+            "node": violation.node,
+            "facts": violation.facts,
+            "story": list(list_around(teller, violation.at_ms)),
+        },
+    )
+
+
+def list_around(teller: StoryTeller, at_ms: int) -> Sequence[str]:
+    """The lines of the story before and after a moment."""
+    before = [line for line in teller.lines if line.at_ms <= at_ms][-EVENTS_BEFORE:]
+    after = [line for line in teller.lines if line.at_ms > at_ms][:EVENTS_AFTER]
+    return [str(line) for line in (*before, *after)]
+
+
+def describe_machine(machine: Machine) -> dict[str, Any]:
+    """Where a node stood at its last step: height, round, step, lock and valid value, votes held, who is missing."""
+    core, status = machine.core, machine.status()
+    names = {item.public_key: item.node_id for item in core.validators.validators}
+    held = {}
+    for round in core.votes.rounds():
+        for kind in (PREVOTE, PRECOMMIT):
+            tally = core.votes.get(round, kind)
+            voters = {
+                names[key]: [(vote.block_hash or b"").hex()[:8] or "nil" for vote in tally.get(key)]
+                for key in names
+                if tally.get(key)
+            }
+            if voters:
+                held[f"round {round} {VOTE_NAMES[kind]}"] = voters
+    return {
+        "state": status.state,
+        "reason": status.reason,
+        "height": status.height,
+        "deciding_height": status.deciding_height,
+        "round": status.round,
+        "step": status.step,
+        "locked_round": core.locked_round,
+        "locked_block": (core.locked_hash or b"").hex(),
+        "valid_round": core.valid_round,
+        "valid_block": (core.valid_hash or b"").hex(),
+        "votes": held,
+        "missing": list(status.missing),
+        "step_power": status.step_power,
+        "quorum_power": status.quorum_power,
+    }

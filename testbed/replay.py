@@ -198,8 +198,10 @@ class Replay:
         for at_us, _, name, item, following in heapq.merge(*streams, key=lambda entry: entry[:2]):
             if isinstance(item, dict):
                 self._on_event(item)
-            else:
-                self._on_frame(self.nodes[name], self._to_ms(at_us), item, following)
+                continue
+            self._on_frame(self.nodes[name], self._to_ms(at_us), item, following)
+            if following is None:
+                self.trace.close(name)
 
     def finish(self, *, is_complete: bool = True) -> list[Verdict]:
         """The verdicts of the invariants, and first the one about the journals themselves."""

@@ -134,6 +134,12 @@ class Trace:
                 handler(facts, reason)
         facts.pending.clear()
 
+    def close(self, node: str) -> None:
+        """The record of a node has ended. If the node goes on nevertheless, it is not whole."""
+        facts = self.world.nodes.get(node)
+        if facts is not None:
+            self.world.ended.add(facts.key)
+
     def wipe(self, node: str, at_ms: int) -> None:
         """A fault emptied the data folder of a node that is down: it may begin before its first block again."""
         self.world.now_ms = at_ms
@@ -188,11 +194,12 @@ class Trace:
 
     def miss(self, feed: str, what: str) -> None:
         """A feed is not whole (a node's journal is missing, say): who needs it cannot tell."""
-        self.world.missing[feed] = what
+        self.world.lost[feed] = what
 
     def finish(self, *, is_complete: bool = True) -> list[Verdict]:
         """The verdict of each invariant, in their order."""
-        return [invariant.finish(self.world.missing, is_complete=is_complete) for invariant in self.invariants]
+        missing = {**self.world.missing, **self.world.lost}
+        return [invariant.finish(missing, is_complete=is_complete) for invariant in self.invariants]
 
     # ------------------------------------------------------------------ what a step consists of
 

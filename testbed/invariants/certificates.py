@@ -59,10 +59,11 @@ class Certificates(Invariant):
         world, certificate = self.world, commit.certificate
         signed = world.signatures.find(certificate.height, signature)
         if signed is None:
-            if validator in world.correct and world.signatures.remembers(certificate.height):
-                return False
             arguments = (PRECOMMIT, certificate.height, certificate.round, certificate.block_hash)
-            return world.verifier(validator, vote_sign_bytes(commit.block.header.chain_id, *arguments), signature)
+            message = vote_sign_bytes(commit.block.header.chain_id, *arguments)
+            if validator not in world.correct or not world.signatures.remembers(certificate.height):
+                return world.verifier(validator, message, signature)
+            return validator in world.ended and world.is_signed_unseen(validator, message, signature)
         return (
             isinstance(signed, Vote)
             and signed.kind == PRECOMMIT

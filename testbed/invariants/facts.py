@@ -20,7 +20,7 @@ from tana.types.transaction import SignedTransaction, parse_signed_text
 from tana.types.validator_set import ValidatorSet
 from testbed.invariants.membership import Membership, mix_priorities
 from testbed.invariants.model import LedgerModel
-from testbed.needs import CHAIN
+from testbed.needs import CHAIN, GAUGES, STEPS
 
 Slot = tuple[int, int, int]
 """`(height, round, kind)` in the order of signing; the kind is 0 for a proposal, 1 prevote, 2 precommit."""
@@ -287,6 +287,8 @@ class World:
         self.nodes: dict[str, NodeFacts] = {}
         self.correct: dict[bytes, str] = {}
         """Names of the correct nodes by key; a key that a traitor uses too is no correct node's."""
+        self.ended: set[bytes] = set()
+        """Keys of correct nodes whose record has ended, whether or not they have."""
         self.sets: dict[int, SetFacts] = {}
         self.commits: dict[int, tuple[Commit, str]] = {}
         """By height the first commit and its node."""
@@ -294,7 +296,9 @@ class World:
         self.genesis: Genesis | None = None
         self.chain_id = b""
         self.missing: dict[str, str] = {}
-        """Feeds that are not whole, and what they lack."""
+        """Feeds of which nothing has come yet, and what that means."""
+        self.lost: dict[str, str] = {}
+        """Feeds of which something is lost for good, and what."""
         self.model: LedgerModel | None = None
         self.membership: Membership | None = None
         self._traitors: set[bytes] = set()
@@ -373,7 +377,22 @@ class World:
         return b"" if found is None else found[0].block.hash
 
     def is_genuine(self, message: Vote | Proposal) -> bool:
-        """Whether a message may have been signed by who it says: a correct node signed it in this very form."""
+        """Whether a message may have been signed by who it says: a correct node signed it in this very form.
+
+        Where a node's record has ended, a real signature shows that it went on: then its record is not whole.
+        """
         if message.validator not in self.correct or not self.signatures.remembers(message.height):
             return True
-        return self.signatures.find(message.height, message.signature) == message
+        known = self.signatures.find(message.height, message.signature)
+        if known is None and message.validator in self.ended:
+            return self.is_signed_unseen(message.validator, message.sign_bytes(self.chain_id), message.signature)
+        return known == message
+
+    def is_signed_unseen(self, validator: bytes, signed: bytes, signature: bytes) -> bool:
+        """Whether a node signed what its record, which has ended, does not hold."""
+        if not self.verifier(validator, signed, signature):
+            return False
+        name = self.correct.get(validator, "")
+        for feed in (STEPS, GAUGES):
+            self.lost[feed] = f"the journal of {name} ends before {name} did"
+        return True

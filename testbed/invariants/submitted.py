@@ -43,7 +43,8 @@ class Submitted(Invariant):
         if transaction is None:
             return applied.reason
         # Who was not told of any submission cannot know.
-        if TRANSACTIONS not in self.world.missing and transaction.id not in self._submitted:
+        is_told = TRANSACTIONS not in self.world.missing and TRANSACTIONS not in self.world.lost
+        if is_told and transaction.id not in self._submitted:
             return "nobody submitted it"
         sender = parse_public_key(transaction.transaction.sender)
         if not self.world.verifier(sender, transaction.text, transaction.signature):

@@ -138,7 +138,8 @@ def run(options: Options) -> Result:
         except TanaError as error:
             # What was found stands. What could not be ended is told beside it.
             unclean = Verdict("cleanup", Outcome.COULD_NOT_TELL, str(error))
-        inside = Inside([]) if is_interrupted else look_inside(folder, is_complete=ended is None)
+        is_looked_into = unclean is None and not is_interrupted
+        inside = look_inside(folder, is_complete=ended is None) if is_looked_into else Inside([])
         verdicts = add_verdicts(verdicts, inside.verdicts, has_ended_early=ended is not None)
         outcome = judge(verdicts)
         has_failed = outcome is not Outcome.PROVEN and not is_interrupted

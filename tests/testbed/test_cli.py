@@ -116,3 +116,30 @@ def test_an_engine_without_images_is_passed_over_by_auto_and_named_otherwise(
     answer = CliRunner().invoke(app, ["run", "--backend", "docker"])
     assert asked == ["docker", "processes", "docker"]
     assert (answer.exit_code, "cannot be built" in answer.stderr) == (2, True)
+
+
+def test_replay_tells_the_story_and_exits_as_run_does(tmp_path: Path) -> None:
+    invoke("run", str(CONVERGE), *SIMULATION, "--runs-dir", str(tmp_path))
+    folder = tmp_path / "latest"
+    code, out, _ = invoke("replay", str(folder))
+    assert code == 0
+    assert "begins at height 0" in out.splitlines()[0]
+    assert out.splitlines()[-1].startswith("proven: 16 invariants hold")
+    code, out, _ = invoke("replay", str(folder), "--height", "3", "--json")
+    told = json.loads(out)
+    assert (code, told["verdict"], told["divergence"]) == (0, "proven", None)
+    assert {line["height"] for line in told["story"]} == {3}
+    (folder / "journals" / "validator-2.journal").unlink()
+    code, out, _ = invoke("replay", str(folder))
+    assert code == 2
+    assert "could not tell invariant 1 agreement: validator-2 has no journal" in out
+
+
+def test_replay_of_no_run_exits_2(tmp_path: Path) -> None:
+    code, _, error = invoke("replay", str(tmp_path))
+    assert code == 2
+    assert "has no history.jsonl" in error
+    (tmp_path / "history.jsonl").write_text('{"kind":"run","seed":1,"validators":[],"start_ms":0,"traitors":[]}\n')
+    code, out, _ = invoke("replay", str(tmp_path))
+    assert code == 2
+    assert "has no journals" in out

@@ -171,6 +171,6 @@ def test_history_and_report_of_a_failed_run(tmp_path: Path, monkeypatch: pytest.
     plant(monkeypatch, "validator-2", NoHeartbeat)
     result = run_converge(tmp_path)
     names: Sequence[str] = sorted(path.name for path in result.folder.iterdir())
-    assert names == ["history.jsonl", "junit.xml", "logs", "summary.json"]
+    assert names == ["history.jsonl", "journals", "junit.xml", "logs", "summary.json"]
     assert result.summary["recent_events"], "the events around the violation"
     assert 'failures="1"' in (result.folder / "junit.xml").read_text("utf-8")

@@ -151,6 +151,7 @@ class FakeBackend:
     """Time passes when it is told to; what the testbed asks from the host is answered."""
 
     name = "docker"
+    is_virtual = True
 
     def __init__(self, containers: FakeTailnet) -> None:
         self.containers = containers

@@ -9,9 +9,11 @@ from collections.abc import Callable
 import msgspec
 
 from testbed.byzantine import ALL_BEHAVIOURS, Behaviour
-from testbed.checkers import CHECKERS
+from testbed.checkers import CHECKERS, Checker
 from testbed.checkers.tailnet import TailnetChecker
 from testbed.faults import FAULTS
+from testbed.invariants import INVARIANTS, Invariant
+from testbed.needs import BACKENDS
 from testbed.plan import MUST, MUST_NOT, compute_expectation
 from testbed.scenario import Step, Timing
 
@@ -46,7 +48,16 @@ def render_catalogue() -> str:
             ),
             "### Checkers\n\n"
             + _table(
-                ("checker", "what it holds"), [(f"`{checker.name}`", describe_part(checker)) for checker in CHECKERS]
+                ("checker", "what it holds", "fed by"),
+                [(f"`{checker.name}`", describe_part(checker), _describe_backends(checker)) for checker in CHECKERS],
+            ),
+            "### Invariants\n\n"
+            + _table(
+                ("number", "invariant", "what it holds", "fed by"),
+                [
+                    (str(kind.number), f"`{kind.name}`", describe_part(kind), _describe_backends(kind))
+                    for kind in INVARIANTS
+                ],
             ),
         ]
     )
@@ -81,6 +92,11 @@ def replace_catalogue(text: str, render: Callable[[], str] = render_catalogue) -
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n\n{render()}\n\n{END}{after}"
+
+
+def _describe_backends(kind: type[Checker] | type[Invariant]) -> str:
+    backends = kind.get_backends()
+    return "every backend" if len(backends) == len(BACKENDS) else ", ".join(backends)
 
 
 def _describe_fields(kind: type[msgspec.Struct]) -> str:

@@ -121,16 +121,18 @@ def down(
 def list_parts(
     scenarios: Annotated[Path, typer.Option(help="The folder of the scenarios.")] = SCENARIOS,
 ) -> None:
-    """List scenarios, backends, faults and checkers, each with what it says of itself."""
+    """List scenarios, backends, faults, checkers and invariants, each with what it says of itself."""
     from testbed.catalogue import describe_part
     from testbed.checkers import CHECKERS
     from testbed.faults import FAULTS
+    from testbed.invariants import INVARIANTS
     from testbed.runner.setup import BACKENDS
 
     _print_section("scenarios", [_describe_scenario(path) for path in sorted(scenarios.glob("*.toml"))])
     _print_section("backends", list(BACKENDS.items()))
     _print_section("faults", [(kind, describe_part(fault)) for kind, fault in sorted(FAULTS.items())])
     _print_section("checkers", [(checker.name, describe_part(checker)) for checker in CHECKERS])
+    _print_section("invariants", [(f"{kind.number:>2} {kind.name}", describe_part(kind)) for kind in INVARIANTS])
 
 
 app.command()(cli_simulation.fuzz)

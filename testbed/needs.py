@@ -21,14 +21,14 @@ TRANSACTIONS = "transactions"
 EXPECTATIONS = "expectations"
 RUNS = "runs"
 
-_EVERYWHERE = ("simulation", "processes", "docker")
+BACKENDS = ("simulation", "processes", "docker")
 FEEDS: Mapping[str, tuple[str, ...]] = {
-    ANSWERS: _EVERYWHERE,
-    STEPS: _EVERYWHERE,
-    CHAIN: _EVERYWHERE,
-    GAUGES: _EVERYWHERE,
-    TRANSACTIONS: _EVERYWHERE,
-    EXPECTATIONS: _EVERYWHERE,
+    ANSWERS: BACKENDS,
+    STEPS: BACKENDS,
+    CHAIN: BACKENDS,
+    GAUGES: BACKENDS,
+    TRANSACTIONS: BACKENDS,
+    EXPECTATIONS: BACKENDS,
     RUNS: ("simulation",),
     CONTAINERS: ("docker",),
     TAILNET: ("docker",),
@@ -40,7 +40,7 @@ only containers can show."""
 
 def find_backends(needs: Collection[str]) -> tuple[str, ...]:
     """The backends that can feed a check with all it needs."""
-    return tuple(backend for backend in _EVERYWHERE if all(backend in FEEDS[need] for need in needs))
+    return tuple(backend for backend in BACKENDS if all(backend in FEEDS[need] for need in needs))
 
 
 def get_offers(backend: str, network: str) -> frozenset[str]:

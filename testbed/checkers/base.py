@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from testbed.history import Event
+from testbed.needs import ANSWERS, find_backends
 from testbed.verdict import Outcome, Verdict
 
 ENDED_EARLY = "not violated when the run ended early"
@@ -19,6 +20,8 @@ class Checker:
     """
 
     name: ClassVar[str]
+    needs: ClassVar[frozenset[str]] = frozenset({ANSWERS})
+    """The feeds without which it cannot tell (see `testbed.needs`)."""
     steps: ClassVar[frozenset[str]]
     """The steps of a scenario that ask for this check: with one of them, it must be proven."""
 
@@ -34,6 +37,11 @@ class Checker:
         self._handlers: dict[str, Callable[[Event], None]] = {
             name.removeprefix("on_"): getattr(self, name) for name in dir(self) if name.startswith("on_")
         }
+
+    @classmethod
+    def get_backends(cls) -> tuple[str, ...]:
+        """The backends that can feed it."""
+        return find_backends(cls.needs)
 
     def feed(self, event: Event) -> None:
         if event.kind == "run":

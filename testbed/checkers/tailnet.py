@@ -13,6 +13,7 @@ from typing import Any
 from testbed.backends.base import CONTROL, MESH
 from testbed.checkers.base import Checker, join_names
 from testbed.history import Event
+from testbed.needs import ANSWERS, CONTAINERS, TAILNET
 from testbed.tailnet import INTERFACE, UNDERLAY
 
 RANGE = ipaddress.ip_network("100.64.0.0/10")
@@ -31,6 +32,8 @@ def is_on_tailnet(ip: str) -> bool:
 
 class TailnetChecker(Checker):
     """What the checks of this file share: the members, and which of them are still to be heard of."""
+
+    needs = frozenset({ANSWERS, CONTAINERS, TAILNET})
 
     @property
     def members(self) -> tuple[str, ...]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tana.node.machine import Machine
 from tana.types.messages import PRECOMMIT, PREVOTE, VOTE_NAMES
-from testbed.replay import Replay, load_run
+from testbed.invariants.facts import Violation
+from testbed.replay import Replay, Run, load_run
 from testbed.story import StoryTeller
 from testbed.verdict import Verdict
 
@@ -24,6 +24,8 @@ class Inside:
     verdicts: list[Verdict]
     nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
     violation: dict[str, Any] | None = None
+    faults: list[dict[str, Any]] = field(default_factory=list)
+    """What was broken: when each phase was, in ms since the start, and at which heights."""
 
 
 def judge_inside(folder: Path, *, is_complete: bool) -> Inside:
@@ -35,25 +37,38 @@ def judge_inside(folder: Path, *, is_complete: bool) -> Inside:
     replay.play()
     verdicts = replay.finish(is_complete=is_complete)
     nodes = {name: describe_machine(node.machine) for name, node in replay.nodes.items() if node.machine is not None}
-    violation = replay.trace.violation
-    if violation is None:
-        return Inside(verdicts, nodes)
-    return Inside(
-        verdicts,
-        nodes,
-        {
-            "invariant": violation.number,
-            "name": violation.name,
-            "line": violation.line,
-            "at_ms": violation.at_ms,
-            "node": violation.node,
-            "facts": violation.facts,
-            "story": list(list_around(teller, violation.at_ms)),
-        },
-    )
+    found = replay.trace.violation
+    violation = None if found is None else describe_violation(found, teller)
+    return Inside(verdicts, nodes, violation, list_faults(run))
 
 
-def list_around(teller: StoryTeller, at_ms: int) -> Sequence[str]:
+def describe_violation(violation: Violation, teller: StoryTeller) -> dict[str, Any]:
+    """The first invariant violated: its two facts, and the story around that moment."""
+    return {
+        "invariant": violation.number,
+        "name": violation.name,
+        "line": violation.line,
+        "at_ms": violation.at_ms,
+        "node": violation.node,
+        "facts": violation.facts,
+        "story": list_around(teller, violation.at_ms),
+    }
+
+
+def list_faults(run: Run) -> list[dict[str, Any]]:
+    """The windows of the faults in the order in which they were asked for."""
+    windows: list[dict[str, Any]] = []
+    for event in run.events:
+        if event["kind"] != "fault":
+            continue
+        if event["phase"] == "asked":
+            windows.append({"fault": event["fault"], "target": event["target"]})
+        phase = {"at_ms": event["at_ms"], "heights": event["heights"], "evidence": event["evidence"]}
+        windows[-1][event["phase"]] = phase
+    return windows
+
+
+def list_around(teller: StoryTeller, at_ms: int) -> list[str]:
     """The lines of the story before and after a moment."""
     before = [line for line in teller.lines if line.at_ms <= at_ms][-EVENTS_BEFORE:]
     after = [line for line in teller.lines if line.at_ms > at_ms][:EVENTS_AFTER]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from testbed.checkers.base import ENDED_EARLY
+from testbed.checkers.base import ENDED_EARLY, join_names
 from testbed.cluster import Cluster
 from testbed.invariants.base import TITLE
 from testbed.runner.inside import Inside
@@ -34,6 +34,7 @@ def make_summary(
             for item in verdicts
         ],
         "first_violation": inside.violation,
+        "faults": inside.faults,
         "nodes": describe_nodes(cluster, inside) if cluster is not None else {},
         "recent_events": [event.to_json() for event in list(cluster.history.recent)[-20:]]
         if cluster is not None and outcome is not Outcome.PROVEN
@@ -129,12 +130,14 @@ def format_verdicts(verdicts: list[Verdict], outcome: Outcome, folder: Path, com
         lines.append(str(verdicts[0]))
     untold = [item for item in verdicts if item.line == ENDED_EARLY]
     inside = [item for item in verdicts if item.check.startswith(TITLE) and item.outcome in _CALM]
-    verdicts = [item for item in verdicts if item not in untold and item not in inside]
+    idle = [item for item in verdicts if item.outcome is Outcome.NOT_ASKED and item not in inside]
+    verdicts = [item for item in verdicts if item not in untold and item not in inside and item not in idle]
     if inside:
         holding = sum(item.outcome is Outcome.PROVEN for item in inside)
         line = f"{holding} hold step by step inside the nodes, {len(inside) - holding} had nothing to judge"
-        index = next((i for i, item in enumerate(verdicts) if item.outcome is Outcome.NOT_ASKED), len(verdicts))
-        verdicts.insert(index, Verdict("invariants", Outcome.PROVEN, line))
+        verdicts.append(Verdict("invariants", Outcome.PROVEN, line))
+    if idle:
+        verdicts.append(Verdict("others", Outcome.NOT_ASKED, f"not asked: {join_names(item.check for item in idle)}"))
     width = max((len(item.check) for item in verdicts), default=0)
     marks = {Outcome.PROVEN: "✓", Outcome.VIOLATED: "✗", Outcome.COULD_NOT_TELL: "?", Outcome.NOT_ASKED: "–"}
     lines += [f"  {marks[item.outcome]} {item.check:<{width}}  {item.line}" for item in verdicts]
@@ -142,5 +145,5 @@ def format_verdicts(verdicts: list[Verdict], outcome: Outcome, folder: Path, com
         lines.append(f"  ? {len(untold)} other checks: {ENDED_EARLY}")
     lines.append(f"{outcome.value.replace('_', ' ')}: {folder}")
     if outcome is not Outcome.PROVEN:
-        lines.append(f"again: {command}")
+        lines += [f"again: {command}", f"story: testbed replay {folder}"]
     return lines

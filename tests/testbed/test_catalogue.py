@@ -9,8 +9,10 @@ import pytest
 
 from testbed.byzantine import BEHAVIOURS, Behaviour
 from testbed.catalogue import describe_outcome, render_behaviours, render_catalogue, replace_catalogue
-from testbed.checkers import CHECKERS
+from testbed.checkers import CHECKERS, Checker
 from testbed.faults import FAULTS
+from testbed.invariants import INVARIANTS, Invariant
+from testbed.needs import FEEDS
 from testbed.scenario import load_scenario
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "scenarios.md"
@@ -37,8 +39,15 @@ def test_a_behaviour_says_what_must_happen(behaviour: type[Behaviour]) -> None:
 
 def test_catalogue_has_every_part() -> None:
     catalogue = render_catalogue()
-    for name in [*FAULTS, *(checker.name for checker in CHECKERS)]:
+    names = [*FAULTS, *(checker.name for checker in CHECKERS), *(invariant.name for invariant in INVARIANTS)]
+    for name in names:
         assert f"`{name}`" in catalogue
+
+
+@pytest.mark.parametrize("part", [*CHECKERS, *INVARIANTS], ids=lambda part: part.name)
+def test_every_check_says_who_can_feed_it(part: type[Checker] | type[Invariant]) -> None:
+    assert part.needs <= set(FEEDS)
+    assert part.get_backends(), "a check that nobody can feed judges nothing"
 
 
 def test_the_example_in_the_docs_is_a_scenario(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_violated_exits_1_and_the_first_line_of_the_end_names_the_cause(
     assert code == 1
     lines = [line for line in out.splitlines() if not line.startswith("[")]
     assert lines[0].startswith("VIOLATED heartbeats: validator-2 has sent no heartbeat since approval")
-    assert lines[-1] == f"again: testbed run {CONVERGE} --backend simulation --seed 4"
+    assert lines[-2] == f"again: testbed run {CONVERGE} --backend simulation --seed 4"
 
 
 def test_invalid_scenario_exits_2_before_anything_starts(tmp_path: Path) -> None:

@@ -166,6 +166,10 @@ def test_where_each_node_stood_is_told(tmp_path: Path) -> None:
     assert set(node) >= {"round", "step", "locked_round", "valid_round", "votes", "missing"}
     assert result.summary["nodes"]["validator-1"]["consensus"] == node
     assert result.summary["first_violation"] is None
+    fault = result.summary["faults"][-1]
+    assert (fault["fault"], fault["target"]) == ("kill", "validator-3")
+    assert fault["asked"]["at_ms"] <= fault["applied"]["at_ms"] <= fault["undone"]["at_ms"]
+    assert set(fault["applied"]["heights"]) >= {"validator-1", "validator-2"}
     assert result.summary["replay_command"].endswith(result.folder.name)
 
 

@@ -60,7 +60,7 @@ def test_a_checkers_own_violation_replaces_what_only_noticed_it() -> None:
 def test_first_line_of_a_failure_is_the_violation(tmp_path: Path) -> None:
     lines = format_verdicts([VIOLATED, PROVEN], Outcome.VIOLATED, tmp_path, "testbed run x")
     assert lines[0] == "VIOLATED state_root: validator-1 and validator-2 at height 7: ab… ≠ cd…"
-    assert lines[-1] == "again: testbed run x"
+    assert lines[-2:] == ["again: testbed run x", f"story: testbed replay {tmp_path}"]
 
 
 def test_junit_counts_what_failed(tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ lower-case host names, the first label of what the tailnet's DNS would call a no
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -22,6 +24,8 @@ RUNNING = "Running"
 WAIT_MS = 20_000
 TIMEOUT_MS = 5_000
 _POLL_S = 0.1
+_WATCH_HEALTH = 1 << 7
+"""ipn.NotifyInitialHealthState: the first message of the bus tells all complaints, the others what changes."""
 _HOST = "http://local-tailscaled.sock"
 _STUCK = "not_on_tailnet"
 
@@ -34,6 +38,7 @@ _REMEDIES = {
 _OTHER_REMEDY = "see the sidecar's log; the control server must be reachable"
 _PASSING = re.compile("Tailscale is (stopped|starting)")
 """Complaints that say nothing which the state does not say."""
+_LOGGED_OUT = "You are logged out. The last login error was: "
 
 _Result = TypeVar("_Result")
 
@@ -156,31 +161,55 @@ class Tailscale:
 
         Raises `Unavailable`, which names the state it is stuck in and the remedy. A daemon that comes and goes (its
         container restarts when it cannot log in) is explained by the reason for which it could not log in, where it
-        ever gave one, else by the state it was last in.
+        ever gave one, else by the state it was last in. It gives that reason some 10 ms before it is ended: asking now
+        and then would miss it, so it is listened for.
         """
-        told: set[str] = set()
-        stuck: Unavailable | None = None
+        waiting = _Waiting(on_waiting)
 
         async def look() -> TailnetStatus:
-            nonlocal stuck
             try:
                 status = await self.get_status()
-                if status.state == RUNNING and status.self_node is not None and status.self_node.ip:
-                    return status
-                error = _explain(status)
-                if stuck is None or stuck.code == _STUCK or error.code != _STUCK:
-                    stuck = error
-            except Unavailable as reason:
-                error = reason
-            if error.message not in told:
-                told.add(error.message)
-                on_waiting(error.message)
-            raise error
+            except Unavailable as error:
+                waiting.tell(error)
+                raise
+            if status.state == RUNNING and status.self_node is not None and status.self_node.ip:
+                return status
+            reason = _explain(status)
+            waiting.blame(reason)
+            raise reason
 
+        async def listen() -> None:
+            while True:
+                try:
+                    async with aclosing(self.watch_problems()) as problems:
+                        async for words in problems:
+                            if (known := explain_login_error(words)) is not None:
+                                message = f"Tailscale cannot log in: {known.meaning} ({words})"
+                                waiting.blame(Unavailable(message, remedy=known.remedy, code=known.code))
+                except Unavailable:
+                    await asyncio.sleep(_POLL_S)
+
+        listening = asyncio.create_task(listen())
         try:
             return await _retry(look, timeout_ms)
         except Unavailable as last:
-            raise (stuck or last) from None
+            raise (waiting.stuck or last) from None
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+
+    async def watch_problems(self) -> AsyncGenerator[str]:
+        """What the daemon complains of, each thing as it comes. Raises `Unavailable` when it ends, or does not run."""
+        query = {"mask": str(_WATCH_HEALTH)}
+        try:
+            async with self._http.stream("GET", "/localapi/v0/watch-ipn-bus", params=query, timeout=None) as response:
+                async for line in response.aiter_lines():
+                    if line:
+                        for words in self._decode(line.encode(), _Notify).list_problems():
+                            yield words
+        except httpx.HTTPError as error:
+            raise self._unavailable(str(error)) from None
+        raise self._unavailable("it ended")
 
     async def wait_peer(
         self, name: str, timeout_ms: int = WAIT_MS, on_waiting: Callable[[str], None] = lambda words: None
@@ -237,6 +266,46 @@ class Tailscale:
             remedy="start the Tailscale sidecar or see in its log why it ended (it needs /dev/net/tun and NET_ADMIN),"
             " or give the path of its socket with TANA_TAILSCALE_SOCKET",
         )
+
+
+class _Waiting:
+    """What is known of a daemon that is waited for: everything is told once, and the best explanation is kept."""
+
+    def __init__(self, on_waiting: Callable[[str], None]) -> None:
+        self.stuck: Unavailable | None = None
+        self._on_waiting = on_waiting
+        self._told: set[str] = set()
+
+    def tell(self, error: Unavailable) -> None:
+        if error.message not in self._told:
+            self._told.add(error.message)
+            self._on_waiting(error.message)
+
+    def blame(self, error: Unavailable) -> None:
+        """A known reason is kept before a mere state."""
+        if self.stuck is None or self.stuck.code == _STUCK or error.code != _STUCK:
+            self.stuck = error
+        self.tell(error)
+
+
+class _Warning(msgspec.Struct, frozen=True, rename="pascal"):
+    text: str = ""
+
+
+class _Health(msgspec.Struct, frozen=True, rename="pascal"):
+    warnings: dict[str, _Warning] | None = None
+
+
+class _Notify(msgspec.Struct, frozen=True, rename={"error": "ErrMessage", "health": "Health"}):
+    """A message of the daemon's bus; most of them are about other things."""
+
+    error: str | None = None
+    health: _Health | None = None
+
+    def list_problems(self) -> list[str]:
+        warnings = (self.health.warnings if self.health else None) or {}
+        found = ([self.error] if self.error else []) + [warning.text for warning in warnings.values()]
+        return [words.removeprefix(_LOGGED_OUT) for words in found]
 
 
 class _WhoIsNode(msgspec.Struct, frozen=True, rename="pascal"):

@@ -28,10 +28,12 @@ STATUS = {"BackendState": "Running", "TUN": True, "Self": SELF, "Peer": {"nodeke
 
 
 class FakeDaemon:
-    """Answers each call with the next of its answers, the last one for ever. Requests are kept as they came."""
+    """Answers each call with the next of its answers, the last one for ever. Requests are kept as they came, but for
+    those of its bus, on which it says `bus` and ends."""
 
-    def __init__(self, *answers: Answer) -> None:
+    def __init__(self, *answers: Answer, bus: bytes = b"") -> None:
         self.requests: list[str] = []
+        self.bus = bus
         self._answers = list(answers)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -40,8 +42,11 @@ class FakeDaemon:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
             except asyncio.IncompleteReadError:
                 break
-            self.requests.append(head)
-            status, body = self.answer(head)
+            if "/watch-ipn-bus?" in head:
+                status, body = 200, self.bus
+            else:
+                self.requests.append(head)
+                status, body = self.answer(head)
             content = body if isinstance(body, bytes) else json.dumps(body).encode()
             writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content)
         writer.close()
@@ -62,11 +67,13 @@ async def running(daemon: FakeDaemon, folder: Path) -> AsyncIterator[Tailscale]:
         server.close()
 
 
-def ask(folder: Path, question: Callable[[Tailscale], Awaitable[Any]], *answers: Answer) -> tuple[Any, list[str]]:
+def ask(
+    folder: Path, question: Callable[[Tailscale], Awaitable[Any]], *answers: Answer, bus: bytes = b""
+) -> tuple[Any, list[str]]:
     """The answer to one question, and the requests that it took."""
 
     async def run() -> tuple[Any, list[str]]:
-        daemon = FakeDaemon(*answers)
+        daemon = FakeDaemon(*answers, bus=bus)
         async with running(daemon, folder) as tailscale:
             return await question(tailscale), daemon.requests
 
@@ -145,6 +152,41 @@ def test_reason_of_a_failed_login_outlasts_the_daemon(tmp_path: Path) -> None:
         )
     assert (caught.value.code, "TS_AUTHKEY" in caught.value.remedy) == ("auth_key_expired", True)
     assert len(told) == 3
+
+
+NOTHING = json.dumps({"Version": "1.102.3", "ErrMessage": None, "State": 2, "Health": {"Warnings": None}})
+PASSING = json.dumps({"Health": {"Warnings": {"warming-up": {"Text": "Tailscale is starting. Please wait."}}}})
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"ErrMessage": "authkey expired"},
+        {
+            "Health": {
+                "Warnings": {"login-state": {"Text": "You are logged out. The last login error was: authkey expired"}}
+            }
+        },
+    ],
+)
+def test_reason_that_is_only_ever_said_on_the_bus(tmp_path: Path, said: Json) -> None:
+    told: list[str] = []
+    bus = "\n".join([NOTHING, PASSING, json.dumps(said), ""]).encode()
+    with pytest.raises(Unavailable, match=r"cannot log in: the auth key has expired \(authkey expired\)") as caught:
+        ask(
+            tmp_path,
+            lambda tailscale: tailscale.wait_running(timeout_ms=300, on_waiting=told.append),
+            (200, {"BackendState": "NeedsLogin", "Health": ["Tailscale is stopped."]}),
+            bus=bus,
+        )
+    assert (caught.value.code, "TS_AUTHKEY" in caught.value.remedy) == ("auth_key_expired", True)
+    assert len(told) == 2
+
+
+def test_bus_that_says_nonsense_is_no_harm(tmp_path: Path) -> None:
+    starting = (200, {"BackendState": "Starting"})
+    status, _ = ask(tmp_path, Tailscale.wait_running, starting, starting, (200, STATUS), bus=b"<html>\n")
+    assert status.state == "Running"
 
 
 def test_waiting_for_a_peer(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ _KNOWN = (
         LoginError("auth_key_wrong", "the control server does not know the auth key", _NEW_KEY),
     ),
     (
-        r"fetch control key|connection refused|no such host|timeout|deadline exceeded|unreachable|EOF|lookup ",
+        r"fetch control key|connection refused|no such host|no route to host|timeout|deadline exceeded|unreachable|EOF|lookup ",
         LoginError(
             "no_control_server",
             "the control server cannot be reached",

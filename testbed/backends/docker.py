@@ -274,7 +274,8 @@ class DockerBackend:
             self._compose.run("start", *names, timeout_s=COMPOSE_TIMEOUT_S)
         except Unavailable as error:
             self._own.forget_states()
-            for name in names:
+            # Everybody waits for the control server: what is wrong with it comes before what they say.
+            for name in sorted(names, key=lambda name: name != CONTROL):
                 if self._own.get_state(name) in ("exited", "dead", "restarting") and self._get_exit_code(name) != 0:
                     raise Unavailable(f"{name}: {self._describe_end(name)}", code="docker_failed") from None
             raise error

@@ -1,4 +1,4 @@
-"""What it means when a Tailscale daemon cannot log in, from its own words or those of its control server.
+"""What it means when a Tailscale daemon cannot run or log in, from its own words or those of its control server.
 
 The words are those of tailscale 1.102 and headscale 0.29, and of Tailscale's own control server where they differ.
 """
@@ -21,6 +21,14 @@ class LoginError:
 _NEW_KEY = "give the sidecars a valid auth key: start the one-shot auth-key again, or set TS_AUTHKEY to a new one"
 _KNOWN = (
     (
+        r"tstun\.New|CreateTUN|/dev/net/tun",
+        LoginError(
+            "no_tunnel",
+            "the sidecar cannot make its tunnel",
+            "give it the device /dev/net/tun and the capability NET_ADMIN, or use NETWORK=bridge",
+        ),
+    ),
+    (
         r"x509|certificate (signed|is|has)|tls: ",
         LoginError(
             "wrong_ca",
@@ -37,7 +45,8 @@ _KNOWN = (
         LoginError("auth_key_wrong", "the control server does not know the auth key", _NEW_KEY),
     ),
     (
-        r"fetch control key|connection refused|no such host|no route to host|timeout|deadline exceeded|unreachable|EOF|lookup ",
+        r"fetch control key|connection refused|no such host|no route to host|timeout|deadline exceeded|unreachable|EOF"
+        r"|lookup ",
         LoginError(
             "no_control_server",
             "the control server cannot be reached",

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
+
+from tana.node.login_errors import explain_login_error
+
+_REMEDY = "  → "
+"""How our commands begin the line after an error."""
+_TAILSCALE_IS_IN = "Startup complete"
+"""What a sidecar's supervisor says once it is on the tailnet: complaints before that are no reasons any more."""
+_TAILSCALE_ERROR = re.compile(r"(?:Received|backend|getLocalBackend) error: (.+)")
 
 
 class LogFolder:
@@ -38,12 +47,24 @@ class LogFolder:
 
 
 def find_last_words(log: str) -> str:
-    """The line of a log that says why its process ended: the exception of a traceback, else the last line."""
+    """The line of a log that says why its process ended: the exception of a traceback; what Tailscale could not do,
+    with its remedy; else the last line, with what stands before it where that line is a remedy."""
     _, traceback, tail = log.rpartition("Traceback (most recent call last):\n")
     lines = (tail if traceback else log).splitlines()
     if traceback:
         lines = [line for line in lines if line and not line[0].isspace()][:1] or lines
-    return lines[-1][:500] if lines else "it wrote nothing"
+    if not lines:
+        return "it wrote nothing"
+    for line in reversed(lines):
+        if _TAILSCALE_IS_IN in line:
+            break
+        found = _TAILSCALE_ERROR.search(line)
+        known = explain_login_error(found[1]) if found else None
+        if found and known:
+            return f"{known.meaning}: {found[1][:300]} ({known.remedy})"
+    if lines[-1].startswith(_REMEDY) and len(lines) > 1:
+        return f"{lines[-2].removeprefix('error: ')} ({lines[-1].removeprefix(_REMEDY)})"[:500]
+    return lines[-1][:500]
 
 
 def _parse_line(line: bytes) -> dict[str, Any] | None:

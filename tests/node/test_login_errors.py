@@ -10,6 +10,8 @@ from tana.node.login_errors import explain_login_error
 @pytest.mark.parametrize(
     ("words", "code"),
     [
+        ('createEngine: tstun.New("tailscale0"): operation not permitted', "no_tunnel"),
+        ('tstun.New("tailscale0"): CreateTUN("tailscale0") failed; /dev/net/tun does not exist', "no_tunnel"),
         ("authkey expired", "auth_key_expired"),
         (
             "handling register with auth key: failed to parse auth-key: hash length mismatch, expected 64 chars, "

@@ -71,7 +71,7 @@ class Mempool:
         self.size_bytes = 0
         self._ledger = ledger
         self._max_transactions = max_transactions
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._max_per_sender = max_per_sender
         self._by_id: dict[str, SignedTransaction] = {}
         # Dicts stand for ordered sets throughout: the order of a set of bytes differs between processes.
@@ -173,7 +173,7 @@ class Mempool:
             raise TransactionRefused(
                 "too_large", f"the transaction's {stx.size_bytes} bytes fit no block of this chain"
             )
-        if len(self._by_id) >= self._max_transactions or self.size_bytes + stx.size_bytes > self._max_bytes:
+        if len(self._by_id) >= self._max_transactions or self.size_bytes + stx.size_bytes > self.max_bytes:
             raise TransactionRefused("mempool_full", "the mempool is full", remedy="send it again in a moment")
 
     def _insert(self, stx: SignedTransaction) -> None:

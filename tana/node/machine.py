@@ -66,6 +66,8 @@ from tana.types.transaction import SignedTransaction, parse_signed_text
 
 EARLY_MESSAGES_PER_PEER = 16
 """Messages of the next height kept per peer: a proposal, its block, and votes of the first rounds."""
+EARLY_PARTS = 2
+"""Blocks among them: they are large, and a height begins with one."""
 PART_INTERVAL_MS = 500
 """A block is sent to one peer again at most this often: it is large and may still be on its way."""
 IDLE_ANNOUNCEMENTS = 10
@@ -114,6 +116,28 @@ class MachineStatus:
     announcements: int
     peers: tuple[bytes, ...]
     peer_heights: tuple[tuple[bytes, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MachineGauges:
+    """What a node holds in memory, in pieces and bytes: every one of these has a bound that follows from n.
+
+    `past_messages` are votes and proposals of heights decided lately, `early_messages` those of the next height.
+    """
+
+    validators: int
+    peers: int
+    round: int
+    votes: int
+    proposals: int
+    blocks: int
+    block_bytes: int
+    past_messages: int
+    early_messages: int
+    evidence: int
+    mempool_transactions: int
+    mempool_bytes: int
+    mempool_bytes_max: int
 
 
 class Machine:
@@ -236,7 +260,9 @@ class Machine:
     def _on_consensus(self, peer: bytes, message: Vote | Proposal | BlockPart | VoteQuorum) -> None:
         if message.height == self.core.height + 1:
             # The peer decided before us: what it says of the next height is kept until we get there.
-            self._early[peer].append(message)
+            early = self._early[peer]
+            if not isinstance(message, BlockPart) or sum(isinstance(item, BlockPart) for item in early) < EARLY_PARTS:
+                early.append(message)
             return
         self._give_to_core(message)
 
@@ -534,6 +560,25 @@ class Machine:
         seen = (core.height, max([core.round, 0, *core.votes.rounds(), *core.proposals]))
         early = (message for messages in self._early.values() for message in messages)
         return max([seen, *((item.height, item.round) for item in early if not isinstance(item, BlockPart))])
+
+    def gauges(self) -> MachineGauges:
+        """What is held in memory. Cheap enough to be asked after every step."""
+        core = self.core
+        return MachineGauges(
+            validators=len(core.validators),
+            peers=len(self._early),
+            round=core.round,
+            votes=core.votes.count(),
+            proposals=len(core.proposals),
+            blocks=len(core.blocks),
+            block_bytes=sum(len(block.data) for block in core.blocks.values()),
+            past_messages=core.past.count(),
+            early_messages=sum(map(len, self._early.values())),
+            evidence=len(self.evidence),
+            mempool_transactions=len(self.mempool),
+            mempool_bytes=self.mempool.size_bytes,
+            mempool_bytes_max=self.mempool.max_bytes,
+        )
 
     def _state(self) -> str:
         if self.halted_reason:

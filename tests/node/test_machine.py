@@ -7,10 +7,12 @@ import random
 import msgspec
 import pytest
 
+from tana.consensus.past import HEIGHTS_KEPT, ROUNDS_KEPT
+from tana.consensus.votes import MAX_FUTURE_ROUNDS
 from tana.ledger.ledger import Ledger
 from tana.node.effects import Append, Broadcast, Commit, Effect, Flush, Report, Seen, Send
 from tana.node.inputs import PeerConnected, PeerDisconnected, Received
-from tana.node.machine import MachineConfig, order_effects
+from tana.node.machine import EARLY_MESSAGES_PER_PEER, EARLY_PARTS, MachineConfig, order_effects
 from tana.types.block import Block, CommitSignature, RawTransaction
 from tana.types.messages import (
     PREVOTE,
@@ -235,6 +237,40 @@ def test_a_hidden_lock_does_not_stop_the_chain() -> None:
     net.give(net.nodes[holder], Received(net.keys[3].public_key, say(proposed[0])))
     net.run_until(lambda: all(len(net.nodes[index].chain) >= 3 for index in range(3)), limit_ms=120_000)
     assert len(net.hashes_at(1)) == 1
+
+
+def test_a_peer_that_runs_ahead_fills_no_memory() -> None:
+    """Votes, proposals and blocks of the next height, and votes of rounds far ahead, in bulk."""
+    net = MachineNet(4, config=MachineConfig(empty_block_interval_ms=None))
+    node, key = net.nodes[0], net.keys[3]
+    chain_id = net.genesis.compute_chain_id()
+    for number in range(2_000):
+        for height in (1, 2):
+            value = number.to_bytes(32, "big")
+            signature = key.sign(vote_sign_bytes(chain_id, PREVOTE, height, number, value))
+            vote = Vote(PREVOTE, height, number, value, key.public_key, signature)
+            part = BlockPart(height, bytes(1000))
+            for message in (vote, part):
+                net.give(node, Received(key.public_key, message))
+    gauges = node.machine.gauges()
+    assert (gauges.validators, gauges.peers) == (4, 3)
+    assert gauges.votes <= 3 * MAX_FUTURE_ROUNDS
+    assert gauges.early_messages <= EARLY_MESSAGES_PER_PEER
+    assert (gauges.proposals, gauges.blocks, gauges.block_bytes) == (0, 0, 0)
+    early = node.machine._early[key.public_key]
+    assert sum(isinstance(message, BlockPart) for message in early) <= EARLY_PARTS
+
+
+def test_gauges_count_what_is_held() -> None:
+    net = MachineNet(4)
+    net.run_until(net.all_at(20))
+    for _ in range(3):
+        net.submit(0, make_deposit(len(net.nodes[0].machine.mempool)))
+    gauges = net.nodes[0].machine.gauges()
+    assert gauges.mempool_transactions == 3
+    assert 0 < gauges.mempool_bytes < gauges.mempool_bytes_max
+    assert 0 < gauges.past_messages <= HEIGHTS_KEPT * ROUNDS_KEPT * (4 * 2 * 2 + 1)
+    assert gauges.votes <= 4 * 2 * 3
 
 
 class TestSync:

@@ -19,5 +19,5 @@ def read_gauges(machine: Machine) -> Gauges:
         peers=len(machine._early),
         mempool_transactions=len(mempool),
         mempool_bytes=mempool.size_bytes,
-        mempool_bytes_max=mempool._max_bytes,
+        mempool_bytes_max=mempool.max_bytes,
     )

@@ -7,9 +7,10 @@ durable block; until then the same bytes are sent again, to whatever node. What 
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from tana.crypto.keys import Signer, format_public_key
 from tana.ledger.mempool import Admission
@@ -46,6 +47,16 @@ class Bank(Protocol):
 
 
 @dataclass
+class Order:
+    """What the sovereign wants done to the validator set. `height` is where it was committed, 0 before that."""
+
+    recipient: str
+    contract_input: dict[str, Any]
+    height: int = 0
+    refusal: str = ""
+
+
+@dataclass
 class _Client:
     signer: Signer
     account_id: str
@@ -53,13 +64,17 @@ class _Client:
     pending: SignedTransaction | None = None
     sent_ms: int = 0
     attempts: int = 0
+    order: Order | None = None
+    """Of the sovereign: what its transaction is about."""
 
 
 class Clients:
     """All clients of a run. `tick` lets one of them act; `on_commit` tells them what a node has made durable."""
 
-    def __init__(self, bank: Bank, signers: Sequence[Signer], seed: str) -> None:
+    def __init__(self, bank: Bank, signers: Sequence[Signer], sovereign: Signer, seed: str) -> None:
         self._bank = bank
+        self._sovereign = _Client(sovereign, format_public_key(sovereign.public_key))
+        self._orders: deque[Order] = deque()
         self._random = random.Random(f"{seed}/clients")
         self._clients = [_Client(signer, format_public_key(signer.public_key)) for signer in signers]
         self._waiting: dict[str, tuple[_Client, dict[int, None]]] = {}
@@ -67,15 +82,34 @@ class Clients:
         self.acknowledged = 0
         self.refused = 0
 
+    def order(self, recipient: bytes, contract_input: dict[str, Any]) -> Order:
+        """Let the sovereign change the validator set, once its earlier orders are done with."""
+        order = Order(format_public_key(recipient), contract_input)
+        self._orders.append(order)
+        return order
+
     def tick(self) -> None:
         """One client acts: it sends something new, or again what has had no answer for too long."""
         running = self._bank.list_running()
         if not running:
             return
+        self._tick_sovereign(self._random.choice(running))
         client = self._random.choice(self._clients)
         number = self._random.choice(running)
         if client.pending is None:
             client.pending = self._make(client, self._bank.get_height(number))
+            client.attempts = 0
+        elif self._bank.now_ms() - client.sent_ms < RETRY_MS:
+            return
+        self._send(client, number, client.pending)
+
+    def _tick_sovereign(self, number: int) -> None:
+        client = self._sovereign
+        if client.pending is None:
+            if not self._orders:
+                return
+            client.order = self._orders.popleft()
+            client.pending = self._make_change(client.order)
             client.attempts = 0
         elif self._bank.now_ms() - client.sent_ms < RETRY_MS:
             return
@@ -109,14 +143,22 @@ class Clients:
         if admission.status == "refused":
             self.refused += 1
             self._waiting[transaction.id][1].pop(number, None)
-            if admission.code in ("expired", "bad_signature") or client.attempts >= MAX_ATTEMPTS:
+            # The sovereign has one transaction under way at most, so its nonce is right: it is the order that is wrong.
+            is_final = admission.code in ("expired", "bad_signature") or client is self._sovereign
+            if is_final or client.attempts >= MAX_ATTEMPTS:
                 self._give_up(client, number, transaction)
+                if client.order is not None:
+                    client.order.refusal = admission.code
+                    client.order = None
 
     def _finish(self, client: _Client, number: int, transaction_id: str, height: int) -> None:
         del self._waiting[transaction_id]
         self.acknowledged += 1
         client.nonce += 1
         client.pending = None
+        if client.order is not None:
+            client.order.height = height
+            client.order = None
         self._bank.acknowledge(number, transaction_id, height)
 
     def _give_up(self, client: _Client, number: int, transaction: SignedTransaction) -> None:
@@ -145,3 +187,16 @@ class Clients:
         text = transaction.to_text().encode()
         signature = client.signer.sign(text if kind >= 0.03 else text + b"!")
         return SignedTransaction(text, signature, transaction)
+
+    def _make_change(self, order: Order) -> SignedTransaction:
+        client = self._sovereign
+        transaction = Transaction(
+            "validator_change",
+            client.account_id,
+            order.recipient,
+            self._bank.now_ms(),
+            client.nonce,
+            contract_input=order.contract_input,
+        )
+        text = transaction.to_text().encode()
+        return SignedTransaction(text, client.signer.sign(text), transaction)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from testbed.simulation.clients import Order
 from testbed.simulation.clock import Clock
 from testbed.simulation.disk import Disk
 from testbed.simulation.network import Network
@@ -25,6 +26,15 @@ class Site(Protocol):
     def kill(self, number: int) -> None: ...
 
     def start(self, number: int) -> None: ...
+
+    def change_power(self, number: int, power: int) -> Order:
+        """Let the sovereign give a node that voting power; 0: it leaves."""
+
+    def set_mesh(self, *, is_up: bool) -> int:
+        """Let the mesh answer, or nobody; returns how many calls it has left unanswered so far."""
+
+    def deny(self, number: int) -> bool:
+        """The sovereign denies a node at the mesh; False where the mesh does not answer."""
 
     def wipe_data(self, number: int) -> None:
         """Empty the data folder of a node that is down."""
@@ -218,6 +228,50 @@ class ClockOffset(SimulatedFault):
         return self.site.clocks[self.plan.nodes[0]]
 
 
+class Power(SimulatedFault):
+    """A validator gets another voting power, or a follower its first: the chain decides, and it stays so."""
+
+    def apply(self) -> None:
+        self._order = self.site.change_power(self.plan.nodes[0], self.plan.by)
+
+    def undo(self) -> None:
+        order = self._order
+        done = f"committed at height {order.height}" if order.height else f"refused: {order.refusal}"
+        self.evidence = f"power {self.plan.by} {done}" if order.height or order.refusal else ""
+
+
+class Leave(Power):
+    """A validator leaves the set, and follows from then on."""
+
+
+class Join(Power):
+    """A follower joins the set."""
+
+
+class MeshDown(SimulatedFault):
+    """The mesh answers nobody: the chain goes on, and so does whoever restarts."""
+
+    def apply(self) -> None:
+        self._before = self.site.set_mesh(is_up=False)
+
+    def undo(self) -> None:
+        count = self.site.set_mesh(is_up=True) - self._before
+        self.evidence = f"{count} heartbeats had no answer" if count else ""
+
+
+class Denied(Power):
+    """The sovereign denies a node at the mesh and takes its power: it leaves, and is cut off."""
+
+    def apply(self) -> None:
+        self._is_denied = self.site.deny(self.plan.nodes[0])
+        super().apply()
+
+    def undo(self) -> None:
+        super().undo()
+        if self._is_denied:
+            self.evidence = f"denied at the mesh, {self.evidence}"
+
+
 class ClockDrift(ClockOffset):
     """A node's clock runs at another speed."""
 
@@ -247,4 +301,9 @@ SIMULATED_FAULTS: dict[str, type[SimulatedFault]] = {
     "slow": Slow,
     "clock_offset": ClockOffset,
     "clock_drift": ClockDrift,
+    "power": Power,
+    "leave": Leave,
+    "join": Join,
+    "mesh_down": MeshDown,
+    "denied": Denied,
 }

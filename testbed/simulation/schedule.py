@@ -36,8 +36,15 @@ FaultKind = Literal[
     "slow",
     "clock_offset",
     "clock_drift",
+    "mesh_down",
+    "power",
+    "leave",
+    "join",
+    "denied",
 ]
 FAULT_KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
+MEMBERSHIP: tuple[FaultKind, ...] = ("power", "leave", "join", "denied")
+"""What changes the validator set for good."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 Rate = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
@@ -57,7 +64,7 @@ class PlannedFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     """Of a crash: how many more effects the node performs before it dies."""
     rate: Rate = 0.0
     by: Milliseconds = 0
-    """Of delays and clock offsets in ms, of a drift in ppm."""
+    """Of delays and clock offsets in ms, of a drift in ppm; the voting power that a node gets."""
     is_noticed: bool = False
     """Of cuts: whether the nodes notice that their links are gone, or wait in vain."""
 
@@ -113,8 +120,8 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     nodes: Annotated[int, msgspec.Meta(ge=1, le=MAX_NODES)]
     heights: Annotated[int, msgspec.Meta(ge=3, le=1_000_000)]
     version: Annotated[int, msgspec.Meta(ge=VERSION, le=VERSION)] = VERSION
-    powers: tuple[Annotated[int, msgspec.Meta(ge=1, le=1_000_000)], ...] = ()
-    """Voting powers in the order of the nodes; empty: 1 each."""
+    powers: tuple[Annotated[int, msgspec.Meta(ge=0, le=1_000_000)], ...] = ()
+    """Voting powers in the order of the nodes, 0 for one that only follows at first; empty: 1 each."""
     has_real_signatures: bool = False
     has_wire: bool = False
     """Whether every message is encoded and decoded again, so that nodes share nothing."""
@@ -144,9 +151,13 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
     def list_bad(self) -> frozenset[int]:
         """Nodes that do not count among the quorum of the second phase: broken, lying, or without what they knew."""
-        wipes = ("wiped_data", "wiped_sign_state")
-        wiped = (node for fault in self.faults if fault.kind in wipes for node in fault.nodes)
-        return frozenset((*self.broken, *(traitor.node for traitor in self.traitors), *wiped))
+        gone = ("wiped_data", "wiped_sign_state", "denied")
+        without = (node for fault in self.faults if fault.kind in gone for node in fault.nodes)
+        return frozenset((*self.broken, *(traitor.node for traitor in self.traitors), *without))
+
+    def list_denied(self) -> frozenset[int]:
+        """Nodes that are cut off for good."""
+        return frozenset(node for fault in self.faults if fault.kind == "denied" for node in fault.nodes)
 
     def get_name(self, node: int) -> str:
         return f"validator-{node + 1}"
@@ -156,8 +167,14 @@ def make_schedule(seed: int, nodes: int = 4, heights: int = 60) -> Schedule:
     """What the seed decides for so many nodes and heights."""
     draw = random.Random(f"{seed}/{nodes}/schedule")
     kinds, rate = _draw_character(draw)
-    powers = tuple(draw.choice((1, 1, 2, 3)) for _ in range(nodes)) if draw.random() < 0.15 else ()
-    spare = _draw_spare(draw, powers or (1,) * nodes)
+    powers = _draw_powers(draw, nodes)
+    # Where the set itself changes, who can be spared changes too: all others are correct, and in the end all are well.
+    is_changing = nodes > 3 and any(kind in MEMBERSHIP for kind in kinds) and draw.random() < 0.4
+    if not is_changing:
+        kinds = [kind for kind in kinds if kind not in MEMBERSHIP]
+    elif draw.random() < 0.5:
+        powers = (*(powers or (1,) * nodes)[:-1], 0)
+    spare = () if is_changing else _draw_spare(draw, powers or (1,) * nodes)
     traitors, spare = _draw_traitors(draw, spare)
     if not spare:
         kinds = [kind for kind in kinds if kind not in ("wiped_data", "wiped_sign_state")]
@@ -195,7 +212,7 @@ def parse_schedule(text: str | bytes, file: str) -> Schedule:
         raise SettingsError(
             f"{file}: not a schedule: {error}", remedy="`testbed shrink SEED` and failed fuzz runs write such files"
         ) from None
-    _check_meaning(schedule, file)
+    check_schedule(schedule, file)
     return schedule
 
 
@@ -213,7 +230,8 @@ def format_schedule(schedule: Schedule) -> str:
     return msgspec.json.format(msgspec.json.encode(schedule), indent=2).decode() + "\n"
 
 
-def _check_meaning(schedule: Schedule, file: str) -> None:
+def check_schedule(schedule: Schedule, file: str) -> None:
+    """Raises `SettingsError`, naming the field, where a schedule contradicts itself."""
     if schedule.powers and len(schedule.powers) != schedule.nodes:
         raise SettingsError(
             f"{file}: powers has {len(schedule.powers)} values for {schedule.nodes} nodes", field="powers"
@@ -228,7 +246,7 @@ def _check_meaning(schedule: Schedule, file: str) -> None:
                 f"{file}: faults[{index}].nodes {list(fault.nodes)}: nodes are numbered 0 to {schedule.nodes - 1}",
                 field=f"faults[{index}].nodes",
             )
-        if not fault.nodes and fault.kind not in ("loss", "duplicate", "reorder", "delay", "ring"):
+        if not fault.nodes and fault.kind not in ("loss", "duplicate", "reorder", "delay", "ring", "mesh_down"):
             raise SettingsError(
                 f"{file}: faults[{index}].nodes is empty and {fault.kind} needs some", field=f"faults[{index}].nodes"
             )
@@ -260,6 +278,10 @@ def _draw_character(draw: random.Random) -> tuple[list[FaultKind], float]:
         return [draw.choice(FAULT_KINDS)], draw.choice((0.1, 0.3, 1.0))
     chosen = draw.sample(FAULT_KINDS, draw.randint(2, len(FAULT_KINDS)))
     return chosen, draw.choice((0.05, 0.1, 0.2, 0.5, 1.0))
+
+
+def _draw_powers(draw: random.Random, nodes: int) -> tuple[int, ...]:
+    return tuple(draw.choice((1, 1, 2, 3)) for _ in range(nodes)) if draw.random() < 0.15 else ()
 
 
 def _draw_spare(draw: random.Random, powers: tuple[int, ...]) -> tuple[int, ...]:
@@ -328,6 +350,12 @@ def _draw_fault(
             by = draw.choice((-3000, -500, 500, 3000))
         case "clock_drift":
             by = draw.choice((-50_000, -1000, 1000, 50_000))
+        case "power" | "join":
+            by = draw.choice((1, 1, 2, 3))
+        case "denied":
+            chosen = (nodes - 1,)
+        case "mesh_down":
+            chosen = ()
         case _:
             pass
     is_noticed = draw.random() < 0.5

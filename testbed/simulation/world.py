@@ -27,13 +27,14 @@ from testbed.byzantine import BEHAVIOURS, Behaviour, Trigger
 from testbed.invariants import make_invariants
 from testbed.plan import make_key
 from testbed.simulation.adversary import Adversary
-from testbed.simulation.clients import CURRENCY, Clients
+from testbed.simulation.clients import CURRENCY, Clients, Order
 from testbed.simulation.clock import Clock
 from testbed.simulation.disk import Disk
 from testbed.simulation.faults import SIMULATED_FAULTS, SimulatedFault
+from testbed.simulation.mesh import SimulatedMesh
 from testbed.simulation.network import Conditions, Network
 from testbed.simulation.node import Identity, SimulatedNode
-from testbed.simulation.schedule import ClockPlan, PlannedFault, Schedule
+from testbed.simulation.schedule import MEMBERSHIP, ClockPlan, PlannedFault, Schedule
 from testbed.simulation.scheduler import Scheduler
 from testbed.simulation.signing import StandInKey, verify_stand_in
 from testbed.trace import Begin, Trace, Violation
@@ -43,6 +44,9 @@ BEGIN_MS = 1_750_000_000_000
 FIRST_PHASE_MS_MAX = 30_000
 """Phase 1 ends then, however far the chain has come: without a quorum it may stand still for good."""
 CLIENTS = 6
+HEARTBEAT_MS = 1_000
+SOVEREIGN_MS = 50
+"""How often the sovereign looks whether its order is carried out, where no clients set the pace."""
 
 
 @dataclass
@@ -93,7 +97,13 @@ class World:
         )
         links = schedule.links
         conditions = Conditions(links.delay_ms_min, links.delay_ms_max, links.loss, links.duplicate, links.reorder)
-        self.network = Network(self.scheduler, str(schedule.seed), conditions=conditions, has_wire=schedule.has_wire)
+        self.network = Network(
+            self.scheduler,
+            str(schedule.seed),
+            conditions=conditions,
+            has_wire=schedule.has_wire,
+            is_admitted=self._is_admitted,
+        )
         clocks = schedule.clocks or (ClockPlan(),) * schedule.nodes
         self.clocks = [Clock(self.scheduler, plan.offset_ms, plan.drift_ppm) for plan in clocks]
         self.disks = [Disk() for _ in self.keys]
@@ -110,22 +120,31 @@ class World:
         self._active: dict[int, tuple[FaultWindow, SimulatedFault]] = {}
         self._fault_count = 0
         self._are_faults_on = True
+        self._tick_ms = schedule.transaction_interval_ms
+        if not self._tick_ms and any(fault.kind in MEMBERSHIP for fault in schedule.faults):
+            self._tick_ms = SOVEREIGN_MS
         self._goal: tuple[tuple[int, ...], int] | None = None
         self._adversary: Adversary | None = None
         if schedule.adversary_ms:
             self._adversary = Adversary(self._get_validators, schedule.adversary_ms)
             self.network.inspector = self._adversary
         signers = [make_signer(schedule, f"client/{number}") for number in range(CLIENTS)]
-        self.clients = Clients(self, signers, str(schedule.seed))
+        sovereign = make_signer(schedule, "sovereign")
+        self.clients = Clients(self, signers, sovereign, str(schedule.seed))
+        self.mesh = SimulatedMesh(sovereign, verifier, BEGIN_MS)
+        self._members = frozenset(self.keys[number] for number, power in enumerate(schedule.get_powers()) if power)
+        self._members_height = 0
 
     # ------------------------------------------------------------------ the run
 
     def run(self) -> Outcome:
         """All three phases, or up to the first violation."""
+        self.mesh.bring_up(self.identities, self.genesis, BEGIN_MS)
         for number in range(self.schedule.nodes):
             self.start(number)
-        if self.schedule.transaction_interval_ms:
-            self.scheduler.call_after(self.schedule.transaction_interval_ms, self._tick_clients)
+        self.scheduler.call_after(HEARTBEAT_MS, self._beat)
+        if self._tick_ms:
+            self.scheduler.call_after(self._tick_ms, self._tick_clients)
         self._begin_due_faults(0)
         everybody = range(self.schedule.nodes)
         self._run_to_any(self.schedule.first_phase_heights)
@@ -135,7 +154,8 @@ class World:
         goal = max(self._heights) + self.schedule.second_phase_heights
         self._run_to_all(quorum, goal, (17, "two_phase"), "a quorum is healed and the others stay broken")
         self._mend()
-        correct = tuple(number for number in everybody if number not in self._traitors)
+        gone = {*self._traitors, *self.schedule.list_denied()}
+        correct = tuple(number for number in everybody if number not in gone)
         goal = max(goal + 1, self.schedule.heights, *self._heights)
         self._run_to_all(correct, goal, (19, "catch_up"), "everything is healed")
         return Outcome(
@@ -260,6 +280,37 @@ class World:
         self.disks[number].wipe_data()
         self.trace.wipe(self.identities[number].name, self.at_ms)
 
+    def change_power(self, number: int, power: int) -> Order:
+        identity = self.identities[number]
+        return self.clients.order(identity.key, {"nodeId": identity.name, "power": power})
+
+    def set_mesh(self, *, is_up: bool) -> int:
+        self.mesh.is_up = is_up
+        return self.mesh.unanswered
+
+    def deny(self, number: int) -> bool:
+        is_denied = self.mesh.deny(self.identities[number].name, self.scheduler.now_ms)
+        self.network.review()
+        return is_denied
+
+    def _is_admitted(self, one: bytes, other: bytes) -> bool:
+        """Peers are whoever the mesh approved, and whoever is in the chain's set."""
+        known = self.mesh.approved | self._members
+        return one in known and other in known
+
+    def _beat(self) -> None:
+        """Every node that runs sends a heartbeat."""
+        self.scheduler.call_after(HEARTBEAT_MS, self._beat)
+        for number in self.list_running():
+            self.mesh.beat(self.identities[number], self.clocks[number].now_ms(), self.scheduler.now_ms)
+
+    def _note_members(self, node: SimulatedNode, height: int) -> None:
+        """The newest set is who peers are admitted by."""
+        if height > self._members_height:
+            self._members_height = height
+            self._members = frozenset(item.public_key for item in node.machine.ledger.validators.validators)
+            self.network.review()
+
     def _note_death(self, number: int, reason: str) -> None:
         self._nodes[number] = None
         self.clients.on_death(number)
@@ -364,6 +415,9 @@ class World:
         self._hash.update(block_hash)
         self._heights[number] = height
         self.clients.on_commit(number, commit.execution.transaction_ids, height)
+        header = commit.block.header
+        if header.next_validators_hash != header.validators_hash:
+            self._note_members(node, height)
         if self._planned:
             self._begin_due_faults(height)
         if self._goal is not None:
@@ -386,7 +440,7 @@ class World:
     # ------------------------------------------------------------------ Bank
 
     def _tick_clients(self) -> None:
-        self.scheduler.call_after(self.schedule.transaction_interval_ms, self._tick_clients)
+        self.scheduler.call_after(self._tick_ms, self._tick_clients)
         self.clients.tick()
 
     def now_ms(self) -> int:
@@ -442,6 +496,7 @@ def make_genesis(schedule: Schedule) -> Genesis:
     validators = tuple(
         GenesisValidator(schedule.get_name(number), _make_key(f"node/{number}").public_text, power)
         for number, power in enumerate(schedule.get_powers())
+        if power
     )
     accounts = [GenesisAccount(sovereign, "", "sovereign", {CURRENCY: "1000000.00"})]
     accounts += [

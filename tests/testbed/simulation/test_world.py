@@ -71,15 +71,25 @@ FAULTS: dict[FaultKind, PlannedFault] = {
     "halves": PlannedFault("halves", 2, duration_ms=150, nodes=(0, 2)),
     "one_way": PlannedFault("one_way", 2, duration_ms=150, nodes=(1, 2)),
     "half_connected": PlannedFault("half_connected", 2, duration_ms=150, nodes=(1, 2), is_noticed=True),
+    "power": PlannedFault("power", 2, duration_ms=300, nodes=(1,), by=2),
+    "leave": PlannedFault("leave", 2, duration_ms=300, nodes=(1,)),
+    "join": PlannedFault("join", 2, duration_ms=300, nodes=(3,), by=1),
+    "denied": PlannedFault("denied", 2, duration_ms=300, nodes=(1,)),
 }
+STANDSTILL = PlannedFault("halves", 3, duration_ms=2500, nodes=(0, 2))
+"""Lets time pass: without a quorum nothing goes on."""
 
 
 @pytest.mark.parametrize("kind", FAULT_KINDS)
 def test_each_fault_touches_something_and_is_undone(kind: FaultKind) -> None:
-    world = World(replace(CALM, faults=(FAULTS[kind],), broken=()))
+    faults: tuple[PlannedFault, ...] = (FAULTS[kind],)
+    if kind == "mesh_down":
+        faults = (replace(FAULTS[kind], duration_ms=2500), STANDSTILL)
+    powers = (1, 1, 1, 0) if kind == "join" else ()
+    world = World(replace(CALM, heights=40, powers=powers, faults=faults))
     outcome = world.run()
     assert outcome.violation is None
-    (window,) = outcome.windows
+    window = outcome.windows[0]
     assert window.evidence, "it touched something"
     assert 0 <= window.applied_ms <= window.undone_ms
     network, conditions = world.network, world.network.conditions
@@ -98,6 +108,35 @@ def test_a_node_without_its_sign_state_abstains_and_follows() -> None:
     assert node is not None
     assert node.machine.status().state == "abstaining"
     assert node.machine.status().height >= CALM.heights
+
+
+def test_validators_join_leave_and_change_while_the_chain_goes_on() -> None:
+    faults = (
+        PlannedFault("join", 2, nodes=(4,), by=1),
+        PlannedFault("power", 6, nodes=(0,), by=2),
+        PlannedFault("leave", 12, nodes=(2,)),
+        PlannedFault("crash", 14, duration_ms=60, nodes=(4,), effects=5),
+    )
+    world = World(replace(CALM, nodes=5, heights=50, powers=(1, 1, 1, 1, 0), faults=faults))
+    assert world.run().violation is None
+    node = world.get_node(0)
+    assert node is not None
+    members = node.machine.ledger.validators.members
+    names = {item.node_id: item.power for item in members.validators}
+    assert names == {"validator-1": 2, "validator-2": 1, "validator-4": 1, "validator-5": 1}
+    left = world.get_node(2)
+    assert left is not None
+    assert left.machine.status().state == "following"
+    assert left.machine.status().height >= 50
+
+
+def test_a_denied_node_is_cut_off_once_it_has_left_the_set() -> None:
+    world = World(replace(CALM, heights=40, faults=(FAULTS["denied"],)))
+    assert world.run().violation is None
+    node = world.get_node(1)
+    assert node is not None
+    assert node.machine.status().peers == ()
+    assert node.machine.status().height < 30
 
 
 def test_a_chain_without_a_quorum_stands_still_and_goes_on_after_it_is_healed() -> None:

@@ -1,6 +1,7 @@
 """The story of a run, told from its journals: who proposed, voted, locked and decided what, and what was broken.
 
-Told calmly: heights that went as they should are one line together. `Zoom` asks for every vote of a height or a node.
+Told calmly: a height that was decided is one line, those that went as they should are one together. Of a height that
+was not decided, everything is told. `Zoom` asks for every vote of a height or a node.
 """
 
 from __future__ import annotations
@@ -16,6 +17,16 @@ from tana.types.messages import PRECOMMIT, VOTE_NAMES, Proposal, Vote
 from testbed.journal import BeginFrame
 
 CALM_TIMERS = frozenset({"announce", "gossip", "work", "sync", "empty_block"})
+VOTING = frozenset({"proposal", "prevote", "precommit", "timeout", "round", "commit"})
+"""What a height that was decided is told of in one line."""
+CAUSES = (
+    "timeout of propose",
+    "nil prevote",
+    "timeout of prevote",
+    "nil precommit",
+    "timeout of precommit",
+)
+"""Why a round fails, from the cause to what follows from it."""
 TELLING_REPORTS = frozenset(
     {"equivocation", "evidence_committed", "validators_changed", "sync_refused", "prevote_nil", "lied", "restored"}
 )
@@ -35,14 +46,13 @@ class Zoom:
 
 @dataclass(frozen=True)
 class Line:
-    """One thing that happened. `height` is the one it is about, 0 for none; `is_calm` that it went as it should."""
+    """One thing that happened. `height` is the one it is about, 0 for none; a detail is told only in a zoom."""
 
     at_ms: int
     node: str
     height: int
     kind: str
     words: str
-    is_calm: bool = False
     is_detail: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -57,6 +67,7 @@ class _Height:
     """What became of a height, over all nodes."""
 
     first_ms: int
+    first_node: str
     proposer: str = ""
     round: int = 0
     transactions: int = 0
@@ -72,6 +83,10 @@ class StoryTeller:
         self._names = names
         self._rounds: dict[str, tuple[int, int]] = {}
         self._heights: dict[int, _Height] = {}
+        self._troubles: dict[int, dict[tuple[int, str], dict[str, None]]] = {}
+        """By height the rounds that failed: what happened on which nodes."""
+        self._turns: dict[tuple[int, int], str] = {}
+        """Whose turn a round was, by height and round."""
         self.lines: list[Line] = []
 
     # ------------------------------------------------------------------ Watcher
@@ -89,9 +104,13 @@ class StoryTeller:
         if isinstance(input, TimerFired) and input.timer.kind not in CALM_TIMERS and input.timer.height == height:
             words = f"timeout of {input.timer.kind} in round {input.timer.round}"
             self._tell(at_ms, node, height, "timeout", words, is_detail=not effects)
+            if effects:
+                self._note_trouble(node, height, input.timer.round, f"timeout of {input.timer.kind}")
         for effect in effects:
             self._tell_effect(node, at_ms, effect)
         now = (machine.core.height, machine.core.round)
+        if now[1] >= 0 and now not in self._turns:
+            self._turns[now] = machine.core.validators.get_proposer(now[1]).node_id
         if now != self._rounds.get(node) and now[1] > 0:
             self._tell(at_ms, node, now[0], "round", f"is in round {now[1]} of height {now[0]}")
         self._rounds[node] = now
@@ -112,19 +131,28 @@ class StoryTeller:
     # ------------------------------------------------------------------ telling
 
     def tell(self, zoom: Zoom) -> Iterator[str]:
-        """The story in lines: quiet heights together, or everything about what the reader zooms in on."""
-        quiet: list[Line] = []
+        """The story in lines: a decided height is one line, quiet ones are one together; or everything in the zoom."""
+        quiet: list[int] = []
         for line in self.lines:
             if zoom.is_on:
                 if self._is_in(line, zoom):
                     yield str(line)
-            elif line.is_calm and self._is_quiet(line.height):
-                if line.kind == "commit" and self._heights[line.height].first_ms == line.at_ms:
-                    quiet.append(line)
-            elif not line.is_detail:
-                yield from self._tell_quiet(quiet)
-                quiet = []
-                yield str(line)
+                continue
+            known = self._heights.get(line.height)
+            if line.kind in VOTING and known is not None:
+                if line.kind != "commit" or known.first_node != line.node or known.first_ms != line.at_ms:
+                    continue
+                if known.round == 0:
+                    quiet.append(line.height)
+                    continue
+                words = self._describe_troubled(line.height, known)
+            elif line.is_detail:
+                continue
+            else:
+                words = str(line)
+            yield from self._tell_quiet(quiet)
+            quiet = []
+            yield words
         yield from self._tell_quiet(quiet)
 
     def to_json(self, zoom: Zoom) -> list[dict[str, Any]]:
@@ -135,35 +163,33 @@ class StoryTeller:
     def _is_in(line: Line, zoom: Zoom) -> bool:
         return zoom.node in ("", line.node) and zoom.height in (0, line.height)
 
-    def _is_quiet(self, height: int) -> bool:
-        known = self._heights.get(height)
-        return known is not None and known.round == 0
-
-    def _tell_quiet(self, lines: list[Line]) -> Iterator[str]:
+    def _tell_quiet(self, heights: list[int]) -> Iterator[str]:
         """Heights that were decided in round 0, in one line."""
-        seen = sorted({line.height for line in lines})
-        if not seen:
+        if not heights:
             return
-        facts = [self._heights[height] for height in seen]
-        which = f"height {seen[0]}" if len(seen) == 1 else f"heights {seen[0]} to {seen[-1]}"
+        facts = [self._heights[height] for height in heights]
+        which = f"height {heights[0]}" if len(heights) == 1 else f"heights {heights[0]} to {heights[-1]}"
         transactions = sum(item.transactions for item in facts)
-        by = f" by {facts[0].proposer}" if len(seen) == 1 else ""
+        by = f" by {facts[0].proposer}" if len(heights) == 1 else ""
         words = f"{which} proposed{by} and decided in round 0, {transactions} transactions"
         last = max(item.last_ms for item in facts)
-        yield str(Line(lines[0].at_ms, "", seen[-1], "heights", f"{words}, everywhere by {last} ms"))
+        yield str(Line(facts[0].first_ms, "", heights[-1], "heights", f"{words}, everywhere by {last} ms"))
 
-    def _tell(
-        self,
-        at_ms: int,
-        node: str,
-        height: int,
-        kind: str,
-        words: str,
-        *,
-        is_calm: bool = False,
-        is_detail: bool = False,
-    ) -> None:
-        self.lines.append(Line(at_ms, node, height, kind, words, is_calm, is_detail))
+    def _describe_troubled(self, height: int, known: _Height) -> str:
+        """A height that needed more than one round, and what went wrong in the others."""
+        found = self._troubles.get(height, {})
+        troubles = []
+        for round in range(known.round):
+            # The first cause explains the others: no proposal in time makes nil votes, and those make timeouts.
+            cause = next(((what, found[round, what]) for what in CAUSES if (round, what) in found), None)
+            if cause is not None:
+                turn = self._turns.get((height, round), "somebody")
+                troubles.append(f"round {round} was {turn}'s: {cause[0]} on {', '.join(sorted(cause[1]))}")
+        words = f"height {height} decided in round {known.round}, {known.transactions} transactions"
+        return str(Line(known.first_ms, "", height, "height", f"{words}; {'; '.join(troubles)}"))
+
+    def _tell(self, at_ms: int, node: str, height: int, kind: str, words: str, *, is_detail: bool = False) -> None:
+        self.lines.append(Line(at_ms, node, height, kind, words, is_detail))
 
     def _tell_effect(self, node: str, at_ms: int, effect: Effect) -> None:
         match effect:
@@ -189,15 +215,16 @@ class StoryTeller:
             kind = VOTE_NAMES[message.kind]
             locks = ", and is locked on it" if message.kind == PRECOMMIT and message.block_hash is not None else ""
             words = f"{kind}s {value} in round {round} of height {height}{locks}"
-        is_calm = round == 0 and message.block_hash is not None
-        self._tell(at_ms, node, height, kind, words, is_calm=is_calm, is_detail=round == 0)
+        self._tell(at_ms, node, height, kind, words)
+        if message.block_hash is None:
+            self._note_trouble(node, height, round, f"nil {kind}")
 
     def _tell_commit(self, node: str, at_ms: int, commit: Commit) -> None:
         block, certificate = commit.block, commit.certificate
         height = block.height
         known = self._heights.get(height)
         if known is None:
-            known = self._heights[height] = _Height(at_ms)
+            known = self._heights[height] = _Height(at_ms, node)
             known.proposer = self._names.get(block.header.producer, block.header.producer.hex()[:8])
             known.round = certificate.round
             known.transactions = len(block.transactions)
@@ -207,9 +234,11 @@ class StoryTeller:
         signers = ", ".join(self._names.get(item.validator, "?") for item in certificate.signatures)
         words = f"commits {block.hash.hex()[:8]}… at height {height}, round {certificate.round}, signed by {signers}"
         is_fork = known.block != block.hash.hex()
-        is_calm = certificate.round == 0 and not is_fork
         words += " ≠ the block of others" if is_fork else ""
-        self._tell(at_ms, node, height, "commit", words, is_calm=is_calm)
+        self._tell(at_ms, node, height, "fork" if is_fork else "commit", words)
+
+    def _note_trouble(self, node: str, height: int, round: int, what: str) -> None:
+        self._troubles.setdefault(height, {}).setdefault((round, what), {})[node] = None
 
 
 def _shorten(value: object) -> str:

@@ -11,6 +11,7 @@ import typer
 
 from tana.types.errors import TanaError, Unavailable
 from testbed import cli_simulation
+from testbed.cli_twins import twins
 from testbed.verdict import Outcome
 
 app = typer.Typer(
@@ -68,6 +69,9 @@ def run(
         lines = format_verdicts(result.verdicts, result.outcome, result.folder, result.summary["command"])
         typer.echo("\n".join(lines))
     raise typer.Exit(result.exit_code)
+
+
+app.command()(twins)
 
 
 @app.command()

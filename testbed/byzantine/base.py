@@ -23,6 +23,7 @@ from tana.types.messages import (
     PeerMessage,
     Proposal,
     Vote,
+    VoteQuorum,
     proposal_sign_bytes,
     vote_sign_bytes,
 )
@@ -136,9 +137,9 @@ class Behaviour(Hooks):
         changed: list[Effect] = []
         for effect in effects:
             match effect:
-                case Broadcast(Vote() | Proposal() as message) if self._find_story(message) is not None:
+                case Broadcast(Vote() | Proposal() | VoteQuorum() as message) if self._find_story(message) is not None:
                     changed += [Broadcast(item) for item in self._find_story(message) or ()]
-                case Send(peer, Vote() | Proposal() as message) if self._find_story(message) is not None:
+                case Send(peer, Vote() | Proposal() | VoteQuorum() as message) if self._find_story(message) is not None:
                     changed += [Send(peer, item) for item in self._find_story(message) or ()]
                 case _:
                     changed.append(effect)
@@ -167,6 +168,10 @@ class Behaviour(Hooks):
         return told
 
     def _find_story(self, message: PeerMessage) -> Sequence[PeerMessage] | None:
+        if isinstance(message, VoteQuorum) and self.shows_own_vote(message):
+            # Its own vote is among them, and what was said instead of it is another one.
+            slot = (self.signer.public_key, message.height, message.round, message.kind)
+            return () if slot in self._said else None
         if not isinstance(message, Vote | Proposal) or not self.is_own(message):
             return None
         return self._said.get(get_slot(message))
@@ -182,7 +187,7 @@ class Behaviour(Hooks):
 
     def is_on_for(self, message: PeerMessage) -> bool:
         match message:
-            case Vote() | Proposal():
+            case Vote() | Proposal() | VoteQuorum():
                 return self.is_on(message.height, message.round)
             case BlockPart() | Announcement():
                 return self.is_on(message.height)
@@ -191,6 +196,12 @@ class Behaviour(Hooks):
     def is_own(self, message: PeerMessage) -> bool:
         """Whether this node signed a message itself (others' votes pass through it too)."""
         return isinstance(message, Vote | Proposal) and message.validator == self.signer.public_key
+
+    def shows_own_vote(self, message: PeerMessage) -> bool:
+        """Whether a message shows a vote that this node signed: alone, or among those of a quorum."""
+        if isinstance(message, VoteQuorum):
+            return any(item.validator == self.signer.public_key for item in message.signatures)
+        return isinstance(message, Vote) and self.is_own(message)
 
     def note_lie(self, height: int | None = None) -> None:
         """Count a lie, and report the first of each height."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from tana.node.effects import Broadcast, Effect, Send, ServeBlocks
 from tana.node.hooks import Beginning
 from tana.types.block import Block
-from tana.types.messages import BlockPart, PeerMessage, Proposal, Vote
+from tana.types.messages import BlockPart, PeerMessage, Proposal
 from testbed.byzantine.base import Behaviour
 
 
@@ -40,9 +40,9 @@ class WithholdsVotes(Behaviour):
         return super().change(effect)
 
     def say(self, message: PeerMessage) -> Sequence[PeerMessage]:
-        if not (isinstance(message, Vote) and self.is_own(message)):
+        if not self.shows_own_vote(message):
             return [message]
-        self.note_lie(message.height)
+        self.note_lie()
         return ()
 
 

@@ -53,7 +53,7 @@ class Certificates(Checker):
         if not self._chain_id:
             self._early.append(event)
             return
-        self._powers.note_block(event.data["height"], [item["validator"] for item in event.data["evidence"]])
+        self._powers.note_block(event.data)
         where = f"{event.node} at height {event.data['height']}"
         certificate = event.data["certificate"]
         if not certificate:

@@ -85,7 +85,7 @@ class NoProgress(Checker):
 
     def on_block(self, event: Event) -> None:
         height, node, window = event.data["height"], event.node, self._window
-        self._powers.note_block(height, [item["validator"] for item in event.data["evidence"]])
+        self._powers.note_block(event.data)
         is_new = height > self._fresh_heights.get(node, 0)
         self._fresh_heights[node] = max(height, self._fresh_heights.get(node, 0))
         if window is None or node not in window.survivors or not is_new:

@@ -1,11 +1,12 @@
-"""Voting powers by height, as the chain's own blocks say: who is punished has none from two heights on.
+"""Voting powers by height, as the chain's own blocks say: evidence and changes count from two heights on.
 
 Written out here once more: what is under test must not be what tests it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 from tana.types.genesis import Genesis
 
@@ -23,15 +24,25 @@ class ChainPowers:
     def begin(self, genesis: Genesis) -> None:
         self._changes = [(1, {item.publicKey: item.power for item in genesis.validators})]
 
-    def note_block(self, height: int, offenders: Sequence[str]) -> None:
-        """A final block and those against whom it holds evidence."""
-        if height != self._height + 1:
+    def note_block(self, facts: Mapping[str, Any]) -> None:
+        """A final block as a validator answers it: its evidence, and the changes that the sovereign signed."""
+        if facts["height"] != self._height + 1:
             return
-        self._height = height
-        upcoming = {key: power for key, power in self._changes[-1][1].items() if key not in offenders}
-        # The last validator stays, whatever it did: nobody else could go on.
-        if upcoming and len(upcoming) < len(self._changes[-1][1]):
-            self._changes.append((height + IN_FORCE_AFTER, upcoming))
+        self._height = facts["height"]
+        upcoming = dict(self._changes[-1][1])
+        for item in facts["evidence"]:
+            # The last validator stays, whatever it did: nobody else could go on.
+            if len(upcoming) > 1:
+                upcoming.pop(item["validator"], None)
+        for body in facts["transactions"]:
+            if body["type"] == "validator_change":
+                change = body["contractInput"]
+                upcoming.pop(change.get("replaces"), None)
+                upcoming.pop(body["to"], None)
+                if change["power"]:
+                    upcoming[body["to"]] = change["power"]
+        if upcoming != self._changes[-1][1]:
+            self._changes.append((self._height + IN_FORCE_AFTER, upcoming))
 
     def at(self, height: int) -> Mapping[str, int]:
         """The powers that decide a height."""

@@ -9,6 +9,8 @@ SCENARIO ?= scenarios/converge.toml
 TESTBED_ARGS ?=
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+SEEDS ?= 300
+FUZZ_ARGS ?=
 SOAK_ARGS ?=
 
 VENV := .venv
@@ -24,7 +26,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-docker testbed soak-kill lint format bench bench-up bench-net lock compose up down base-image tailnet-images clean distclean FORCE
+.PHONY: help setup test test-docker testbed soak-kill lint format fuzz bench bench-up bench-net bench-sim lock compose up down base-image tailnet-images clean distclean FORCE
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
@@ -34,7 +36,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "Settings: PYTHON=python3.12  BACKEND=docker|processes|simulation  NETWORK=tailnet|bridge"
-	@echo "          SCENARIO=scenarios/NAME.toml"
+	@echo "          SCENARIO=scenarios/NAME.toml  SEEDS=300"
 	@echo "          TESTBED_ARGS, PYTEST_ARGS, BENCH_ARGS, SOAK_ARGS are passed on as they are"
 
 setup: $(STAMP) ## Make the environment in .venv from requirements.lock
@@ -56,6 +58,9 @@ test-docker: $(STAMP) ## Run the tests of the backend docker: they need an engin
 testbed: $(STAMP) ## Bring up a cluster, run SCENARIO on BACKEND and prove that it converged
 	@exec $(BIN)/testbed run $(SCENARIO) --backend $(BACKEND) $(if $(filter auto docker,$(BACKEND)),--network $(NETWORK)) $(TESTBED_ARGS)
 
+fuzz: $(STAMP) ## Run SEEDS seeds of faults in virtual time on all cores, up to the first violation
+	@exec $(BIN)/testbed fuzz --seeds $(SEEDS) $(FUZZ_ARGS)
+
 lint: $(STAMP) ## Check style, formatting, types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -75,6 +80,9 @@ bench: $(STAMP) ## Measure committed transactions per second, latency and the ti
 
 bench-up: $(STAMP) ## Measure start to first block, idle memory and the simulated default scenario
 	$(BIN)/python -m benchmarks.up $(BENCH_ARGS)
+
+bench-sim: $(STAMP) ## Measure simulated heights a second and seeds a minute, with faults and invariants on, and memory
+	$(BIN)/python -m benchmarks.sim $(BENCH_ARGS)
 
 bench-net: $(STAMP) ## Measure start to first block and submit to final in containers, bridge and tailnet side by side
 	$(BIN)/python -m benchmarks.net $(BENCH_ARGS)

@@ -76,18 +76,32 @@ app.command()(twins)
 
 @app.command()
 def replay(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN_FOLDER", help="A run's folder, such as runs/latest.")],
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN_FOLDER|SEED|FILE", help="A run's folder, a seed of `fuzz`, or the file of a schedule."
+        ),
+    ],
     *,
+    nodes: Annotated[int, typer.Option(help="Of a seed: the validators of its run.")] = 4,
+    heights: Annotated[int, typer.Option(help="Of a seed: the blocks of its run.")] = 60,
     node: Annotated[str, typer.Option(help="Tell everything about this node.")] = "",
     height: Annotated[int, typer.Option(help="Tell everything about this height.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print verdicts and story as JSON and nothing else.")] = False,
 ) -> None:
-    """Take every step of a run again from its journals, judge it, and tell its story. Exit code: 0, 1, 2 as for run."""
+    """Take every step of a run again, judge it, and tell its story. Exit code: 0, 1, 2 as for run.
+
+    A run's folder is replayed from its journals; a seed, or a schedule that was written to a file, is simulated again.
+    """
     from testbed.cli_replay import replay_folder
     from testbed.story import Zoom
 
+    zoom = Zoom(node, height)
     try:
-        code = replay_folder(run_folder, Zoom(node, height), as_json=as_json)
+        if Path(subject).is_dir():
+            code = replay_folder(Path(subject), zoom, as_json=as_json)
+        else:
+            code = cli_simulation.replay_seed(subject, nodes, heights, zoom, as_json=as_json)
     except TanaError as error:
         typer.echo(f"could not tell: {error}", err=True)
         raise typer.Exit(Outcome.COULD_NOT_TELL.exit_code) from None
@@ -140,6 +154,7 @@ def list_parts(
 
 
 app.command()(cli_simulation.fuzz)
+app.command()(cli_simulation.shrink)
 
 
 def _describe_scenario(path: Path) -> tuple[str, str]:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tana.types.errors import TanaError
+from tana.types.errors import SettingsError, TanaError
 from testbed.verdict import Outcome
 
 if TYPE_CHECKING:
-    from testbed.simulation.fuzz import FuzzResult
+    from testbed.simulation.fuzz import FuzzOptions, FuzzResult
+    from testbed.simulation.schedule import Schedule
+    from testbed.story import Zoom
 
 PLAIN_INTERVAL_S = 10.0
 """Without a terminal: how often a line tells how far it is."""
+RECENT_LINES = 20
+"""How many events before a violation are repeated at the end of a story."""
+SHRINK_RUNS = 150
+"""How many runs a failed fuzz spends on making its schedule smaller; `testbed shrink` has more patience."""
 
 
 def fuzz(
@@ -26,6 +36,8 @@ def fuzz(
     nodes: Annotated[int, typer.Option(help="Validators of each run.")] = 4,
     heights: Annotated[int, typer.Option(help="Blocks of each run.")] = 60,
     jobs: Annotated[str, typer.Option(help="Processes, or auto for one on each core.")] = "auto",
+    runs_dir: Annotated[Path, typer.Option(help="Where the folder of a failed run is made.")] = Path("runs"),
+    shrunk: Annotated[bool, typer.Option("--shrink/--no-shrink", help="Make the schedule that fails minimal.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")] = False,
 ) -> None:
     """Run seeds in virtual time, each with faults of its own, until one violates an invariant.
@@ -35,18 +47,16 @@ def fuzz(
     from testbed.simulation.fuzz import FuzzOptions, resolve_jobs
     from testbed.simulation.fuzz import fuzz as run_fuzz
 
-    try:
+    folder = None
+    with _told():
         options = FuzzOptions(seeds, first_seed, nodes, heights, resolve_jobs(jobs))
-        progress = _Progress(seeds, is_silent=as_json)
-        result = run_fuzz(options, progress.show)
+        progress = _Progress(is_silent=as_json)
+        result = run_fuzz(options, lambda result: progress.show(describe_progress(result, seeds)))
+        failed = result.failed
+        size = describe_size(nodes, heights)
+        if failed is not None:
+            folder = _leave_behind(failed.seed, options, runs_dir, progress, is_shrunk=shrunk)
         progress.end()
-    except TanaError as error:
-        typer.echo(f"could not tell: {error}", err=True)
-        raise typer.Exit(Outcome.COULD_NOT_TELL.exit_code) from None
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-    failed = result.failed
-    size = "" if (nodes, heights) == (4, 60) else f" --nodes {nodes} --heights {heights}"
     command = f"testbed replay {failed.seed}{size}" if failed is not None else ""
     outcome = Outcome.PROVEN if failed is None else Outcome.VIOLATED
     if as_json:
@@ -62,28 +72,166 @@ def fuzz(
             "failed_seed": failed.seed if failed is not None else None,
             "violation": str(failed.violation) if failed is not None else "",
             "command": command,
+            "folder": str(folder or ""),
         }
         typer.echo(json.dumps(facts, ensure_ascii=False))
     elif failed is not None:
-        typer.echo(f"VIOLATED seed {failed.seed}: {failed.violation}\nagain: {command}")
+        typer.echo(f"VIOLATED seed {failed.seed}: {failed.violation}\nviolated: {folder}\nagain: {command}")
     else:
         typer.echo(f"nothing violated: {describe_progress(result, seeds)}")
     raise typer.Exit(outcome.exit_code)
 
 
+def replay_seed(subject: str, nodes: int, heights: int, zoom: Zoom, *, as_json: bool) -> int:
+    """Run a seed, or a schedule's file, again; print its story, and return the exit code. Raises `SettingsError`."""
+    from testbed.simulation.failure import make_summary, run_and_tell
+    from testbed.simulation.world import run_schedule
+
+    schedule = find_schedule(subject, nodes, heights)
+    told = run_and_tell(schedule)
+    again = run_schedule(schedule)
+    violation = told.outcome.violation
+    is_same = again.trace_hash == told.outcome.trace_hash
+    outcome = Outcome.PROVEN if violation is None and is_same else Outcome.VIOLATED
+    if as_json:
+        summary = make_summary(told, {"replay": f"testbed replay {subject}"}, None)
+        facts = {**summary, "verdict": outcome.value, "is_same_again": is_same, "story": told.teller.to_json(zoom)}
+        typer.echo(json.dumps(facts, ensure_ascii=False, default=str))
+        return outcome.exit_code
+    typer.echo(describe_schedule(schedule))
+    for line in told.teller.tell(zoom):
+        typer.echo(line)
+    if violation is not None:
+        recent = told.teller.lines[-RECENT_LINES:]
+        typer.echo(f"the last {len(recent)} events before the violation:")
+        for item in recent:
+            typer.echo(f"  {item}")
+        typer.echo(f"VIOLATED {violation}")
+    if not is_same:
+        typer.echo(f"VIOLATED invariant 20 determinism: trace {again.trace_hash} ≠ {told.outcome.trace_hash}")
+    typer.echo(f"trace {told.outcome.trace_hash}, the same in two runs" if is_same else "run it again to see it differ")
+    typer.echo(f"{outcome.value}: {told.outcome.heights} heights, {told.outcome.steps} steps")
+    return outcome.exit_code
+
+
+def shrink(
+    seed: Annotated[str, typer.Argument(metavar="SEED|FILE", help="A seed, or a schedule's file.")],
+    *,
+    nodes: Annotated[int, typer.Option(help="Validators of the run.")] = 4,
+    heights: Annotated[int, typer.Option(help="Blocks of the run.")] = 60,
+    out: Annotated[Path | None, typer.Option(help="The file to write; minimal-SEED.json where left out.")] = None,
+) -> None:
+    """Make the schedule of a seed minimal: what can be left out while the same invariant is violated.
+
+    Prints the schedule and writes it to a file that replay takes. Exit code: 1 violated, 2 nothing is violated.
+    """
+    from testbed.simulation.schedule import format_schedule
+    from testbed.simulation.shrink import shrink as make_minimal
+    from testbed.simulation.world import run_schedule
+
+    with _told():
+        schedule = find_schedule(seed, nodes, heights)
+        outcome = run_schedule(schedule)
+        if outcome.violation is None:
+            raise SettingsError(
+                f"{seed} violates nothing: there is nothing to shrink", remedy="give a seed that fuzz names"
+            )
+        progress = _Progress(is_silent=False)
+        minimal = make_minimal(
+            schedule, outcome, lambda runs, best: progress.show(f"{runs} runs, {len(best.faults)} faults left")
+        )
+        progress.end()
+        path = out or Path(f"minimal-{schedule.seed}.json")
+        text = format_schedule(minimal.schedule)
+        try:
+            path.write_text(text, "utf-8")
+        except OSError as error:
+            raise SettingsError(f"{path} cannot be written: {error.strerror}", field="out") from None
+    typer.echo(text, nl=False)
+    typer.echo(
+        f"{len(schedule.faults)} faults became {len(minimal.schedule.faults)} in {minimal.runs} runs\n"
+        f"VIOLATED {minimal.outcome.violation}\nagain: testbed replay {path}"
+    )
+    raise typer.Exit(Outcome.VIOLATED.exit_code)
+
+
+def find_schedule(subject: str, nodes: int, heights: int) -> Schedule:
+    """What a seed decides, or what a file says. Raises `SettingsError`."""
+    from testbed.simulation.fuzz import FuzzOptions
+    from testbed.simulation.schedule import load_schedule, make_schedule
+
+    if not subject.removeprefix("-").isdigit():
+        return load_schedule(Path(subject))
+    FuzzOptions(nodes=nodes, heights=heights).check()
+    return make_schedule(int(subject), nodes, heights)
+
+
+def describe_size(nodes: int, heights: int) -> str:
+    """The options that a seed needs besides, where they are not those that it has by itself."""
+    return "" if (nodes, heights) == (4, 60) else f" --nodes {nodes} --heights {heights}"
+
+
+def describe_schedule(schedule: Schedule) -> str:
+    """A schedule in one line."""
+    parts = [f"seed {schedule.seed}: {schedule.nodes} nodes, {schedule.heights} heights, {len(schedule.faults)} faults"]
+    parts.append("real signatures" if schedule.has_real_signatures else "stand-in signatures")
+    if schedule.powers:
+        parts.append(f"powers {' '.join(map(str, schedule.powers))}")
+    if schedule.has_wire:
+        parts.append("every message encoded and decoded")
+    if schedule.adversary_ms:
+        parts.append(f"deciding votes held back for {schedule.adversary_ms} ms")
+    parts += [f"{schedule.get_name(traitor.node)} lies ({traitor.behaviour})" for traitor in schedule.traitors]
+    if schedule.broken:
+        how = "mute" if schedule.is_broken_mute else "down"
+        parts.append(f"{' '.join(map(schedule.get_name, schedule.broken))} {how} in phase 2")
+    return ", ".join(parts)
+
+
+def _leave_behind(seed: int, options: FuzzOptions, runs_dir: Path, progress: _Progress, *, is_shrunk: bool) -> Path:
+    """Run a seed that fails again, with its story, and write everything into a folder."""
+    from testbed.simulation.failure import run_and_tell, write_failure
+    from testbed.simulation.schedule import make_schedule
+    from testbed.simulation.shrink import shrink as make_minimal
+
+    told = run_and_tell(make_schedule(seed, options.nodes, options.heights))
+    minimal = None
+    if is_shrunk and told.outcome.violation is not None:
+        shrunk = make_minimal(
+            told.schedule,
+            told.outcome,
+            lambda runs, best: progress.show(f"seed {seed} fails; {runs} runs, {len(best.faults)} faults left"),
+            SHRINK_RUNS,
+        )
+        minimal = shrunk.schedule
+    size = describe_size(options.nodes, options.heights)
+    commands = {"replay": f"testbed replay {seed}{size}", "shrink": f"testbed shrink {seed}{size}"}
+    return write_failure(runs_dir, told, commands, minimal, datetime.datetime.now(datetime.UTC))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Errors of ours end the command with 2 and their words, an interruption with 130."""
+    try:
+        yield
+    except TanaError as error:
+        typer.echo(f"could not tell: {error}", err=True)
+        raise typer.Exit(Outcome.COULD_NOT_TELL.exit_code) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
 class _Progress:
     """One calm line that is written over on a terminal, a line now and then elsewhere."""
 
-    def __init__(self, seeds: int, *, is_silent: bool) -> None:
-        self._seeds = seeds
+    def __init__(self, *, is_silent: bool) -> None:
         self._is_silent = is_silent
         self._is_terminal = sys.stderr.isatty()
         self._shown = time.monotonic()
 
-    def show(self, result: FuzzResult) -> None:
+    def show(self, line: str) -> None:
         if self._is_silent:
             return
-        line = describe_progress(result, self._seeds)
         if self._is_terminal:
             sys.stderr.write(f"\r\x1b[K{line}")
             sys.stderr.flush()

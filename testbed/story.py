@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from tana.node.effects import Append, Commit, Effect, Halt, Report, Signed
 from tana.node.inputs import Input, TimerFired
 from tana.node.machine import Machine
 from tana.types.messages import PRECOMMIT, VOTE_NAMES, Proposal, Vote
-from testbed.journal import BeginFrame
 
 CALM_TIMERS = frozenset({"announce", "gossip", "work", "sync", "empty_block"})
 VOTING = frozenset({"proposal", "prevote", "precommit", "timeout", "round", "commit"})
@@ -76,6 +75,19 @@ class _Height:
     last_ms: int = 0
 
 
+class Begun(Protocol):
+    """What a machine begins with: a journal's `BeginFrame`, or a simulated disk."""
+
+    @property
+    def height(self) -> int: ...
+
+    @property
+    def records(self) -> Sequence[object]: ...
+
+    @property
+    def abstain_reason(self) -> str: ...
+
+
 class StoryTeller:
     """A watcher of a replay (see `testbed.replay.Watcher`) that writes down what is worth telling."""
 
@@ -91,7 +103,7 @@ class StoryTeller:
 
     # ------------------------------------------------------------------ Watcher
 
-    def on_begin(self, node: str, at_ms: int, frame: BeginFrame, machine: Machine) -> None:
+    def on_begin(self, node: str, at_ms: int, frame: Begun, machine: Machine) -> None:
         words = f"begins at height {frame.height}" if frame.height == 0 else f"begins again at height {frame.height}"
         if frame.abstain_reason:
             words += f", abstains: {frame.abstain_reason}"
@@ -120,6 +132,10 @@ class StoryTeller:
             case "fault":
                 words = f"fault {event['fault']} on {event['target']} {event['phase'].replace('_', ' ')}"
                 self._tell(at_ms, "", 0, "fault", f"{words}: {event['evidence']}" if event["evidence"] else words)
+            case "phase":
+                self._tell(at_ms, "", 0, "phase", event["words"])
+            case "death":
+                self._tell(at_ms, event["node"], 0, "death", event["words"])
             case "step":
                 self._tell(at_ms, "", 0, "step", f"step {event['name']} {event['phase']}", is_detail=True)
             case "expectation" if event["progress"] == "must_not":

@@ -37,13 +37,16 @@ class _OutOfRuns(Exception):
 
 
 class _Shrinker:
-    def __init__(self, schedule: Schedule, outcome: Outcome, on_run: Callable[[int, Schedule], None]) -> None:
+    def __init__(
+        self, schedule: Schedule, outcome: Outcome, on_run: Callable[[int, Schedule], None], runs_max: int
+    ) -> None:
         assert outcome.violation is not None, "only a schedule that violates something can be shrunk"
         self.best = schedule
         self.outcome = outcome
         self.runs = 0
         self._name = outcome.violation.name
         self._on_run = on_run
+        self._runs_max = runs_max
 
     def try_out(self, candidate: Schedule) -> bool:
         """Whether a candidate violates the same invariant; then it is the best so far."""
@@ -53,7 +56,7 @@ class _Shrinker:
             check_schedule(candidate, "candidate")
         except SettingsError:
             return False
-        if self.runs >= RUNS_MAX:
+        if self.runs >= self._runs_max:
             raise _OutOfRuns
         self.runs += 1
         outcome = World(candidate).run()
@@ -65,10 +68,13 @@ class _Shrinker:
 
 
 def shrink(
-    schedule: Schedule, outcome: Outcome, on_run: Callable[[int, Schedule], None] = lambda runs, best: None
+    schedule: Schedule,
+    outcome: Outcome,
+    on_run: Callable[[int, Schedule], None] = lambda runs, best: None,
+    runs_max: int = RUNS_MAX,
 ) -> Shrunk:
     """The smallest schedule found that violates what this one violates. `on_run` hears of each try."""
-    shrinker = _Shrinker(schedule, outcome, on_run)
+    shrinker = _Shrinker(schedule, outcome, on_run, runs_max)
     try:
         while _shrink_once(shrinker):
             pass

@@ -12,18 +12,20 @@ import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from tana.crypto.keys import KeyPair, Signer, Verifier, format_public_key, verify
 from tana.ledger.mempool import Admission
 from tana.node.effects import Broadcast, Commit, Effect
 from tana.node.hooks import NO_HOOKS
 from tana.node.inputs import Input
-from tana.node.machine import MachineConfig
+from tana.node.machine import Machine, MachineConfig
 from tana.types.genesis import Genesis, GenesisAccount, GenesisCurrency, GenesisParameters, GenesisValidator
 from tana.types.messages import Vote
 from tana.types.transaction import SignedTransaction
 from tana.types.validator_set import ValidatorSet
 from testbed.byzantine import BEHAVIOURS, Behaviour, Trigger
+from testbed.gauges import read_gauges
 from testbed.invariants import make_invariants
 from testbed.plan import make_key
 from testbed.simulation.adversary import Adversary
@@ -37,6 +39,7 @@ from testbed.simulation.node import Identity, SimulatedNode
 from testbed.simulation.schedule import MEMBERSHIP, ClockPlan, PlannedFault, Schedule
 from testbed.simulation.scheduler import Scheduler
 from testbed.simulation.signing import StandInKey, verify_stand_in
+from testbed.story import Begun
 from testbed.trace import Begin, Trace, Violation
 
 BEGIN_MS = 1_750_000_000_000
@@ -74,14 +77,33 @@ class Outcome:
     windows: list[FaultWindow] = field(default_factory=list)
 
 
-class World:
-    """See the module."""
+class Listener(Protocol):
+    """Who is told what happens, as it does (see `testbed.story`). Times are in ms since the run began."""
 
-    def __init__(self, schedule: Schedule) -> None:
+    def on_begin(self, node: str, at_ms: int, frame: Begun, machine: Machine) -> None: ...
+
+    def on_step(self, node: str, at_ms: int, input: Input, effects: Sequence[Effect], machine: Machine) -> None: ...
+
+    def on_event(self, at_ms: int, event: Mapping[str, Any]) -> None:
+        """Something that happened to the run: a fault, a death, the next phase."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    height: int
+    records: Sequence[object]
+    abstain_reason: str
+
+
+class World:
+    """See the module. Whether somebody listens changes nothing."""
+
+    def __init__(self, schedule: Schedule, listener: Listener | None = None) -> None:
         self.schedule = schedule
+        self.listener = listener
         self.scheduler = Scheduler(BEGIN_MS)
         verifier = verify if schedule.has_real_signatures else verify_stand_in
-        self.trace = Trace(make_invariants(), verifier)
+        self.trace = Trace(make_invariants(), verifier, is_virtual=True)
         self.violation: Violation | None = None
         self.identities = make_identities(schedule)
         self.keys = tuple(identity.key for identity in self.identities)
@@ -147,6 +169,7 @@ class World:
             self.scheduler.call_after(self._tick_ms, self._tick_clients)
         self._begin_due_faults(0)
         everybody = range(self.schedule.nodes)
+        self._tell("phase", words="phase 1: faults come and go")
         self._run_to_any(self.schedule.first_phase_heights)
         self._heal(self.schedule.broken)
         bad = self.schedule.list_bad()
@@ -158,6 +181,7 @@ class World:
         correct = tuple(number for number in everybody if number not in gone)
         goal = max(goal + 1, self.schedule.heights, *self._heights)
         self._run_to_all(correct, goal, (19, "catch_up"), "everything is healed")
+        self._finish()
         return Outcome(
             trace_hash=self._hash.hexdigest(),
             violation=self.violation,
@@ -180,6 +204,10 @@ class World:
         if self.violation is not None:
             return
         bound_ms = self._compute_bound_ms(height)
+        self._tell("phase", words=f"{why}: {len(numbers)} nodes must come to height {height} within {bound_ms} ms")
+        names = [self.identities[number].name for number in numbers]
+        missing = [identity.name for identity in self.identities if identity.name not in names]
+        self.trace.expect(self.at_ms, "begin", "must", names, why, missing)
         began_ms = self.scheduler.now_ms
         self._goal = (numbers, height)
         if min(self._heights[number] for number in numbers) < height:
@@ -189,6 +217,22 @@ class World:
         if late and self.violation is None:
             places = ", ".join(self._describe_place(number) for number in late)
             self.violate(*title, f"{why} since {bound_ms} ms and not everybody came to height {height}: {places}")
+        self.trace.expect(self.at_ms, "end", "must", names, why, missing)
+        self._note_trace()
+
+    def _finish(self) -> None:
+        """Let the invariants judge what only the end shows."""
+        self.trace.finish(is_complete=self.violation is None)
+        self._note_trace()
+
+    def _note_trace(self) -> None:
+        if self.trace.violation is not None and self.violation is None:
+            self.violation = self.trace.violation
+            self.scheduler.stop()
+
+    def _tell(self, kind: str, **facts: Any) -> None:
+        if self.listener is not None:
+            self.listener.on_event(self.at_ms, {"kind": kind, **facts})
 
     def _compute_bound_ms(self, height: int) -> int:
         """Time in which a quorum whose links are good decides up to `height`: twice what the timeouts add up to.
@@ -241,6 +285,33 @@ class World:
                 accomplices=accomplices,
             )
             for traitor in self.schedule.traitors
+        }
+
+    def describe_nodes(self) -> dict[str, dict[str, Any]]:
+        """Where each node stands, for whoever reads a failed run."""
+        return {identity.name: self._describe_node(number) for number, identity in enumerate(self.identities)}
+
+    def _describe_node(self, number: int) -> dict[str, Any]:
+        node = self._nodes[number]
+        facts: dict[str, Any] = {"height": self.disks[number].blocks.height, "incarnations": self._incarnations[number]}
+        if node is None:
+            return {**facts, "state": "down"}
+        core, status = node.machine.core, node.machine.status()
+        return {
+            **facts,
+            "state": status.state,
+            "reason": status.reason,
+            "deciding_height": status.deciding_height,
+            "round": status.round,
+            "step": status.step,
+            "locked_round": core.locked_round,
+            "locked_block": (core.locked_hash or b"").hex(),
+            "valid_round": core.valid_round,
+            "valid_block": (core.valid_hash or b"").hex(),
+            "votes_held": core.votes.count(),
+            "missing": list(status.missing),
+            "peers": len(status.peers),
+            "clock_ahead_ms": self.clocks[number].offset_ms,
         }
 
     # ------------------------------------------------------------------ nodes
@@ -299,10 +370,13 @@ class World:
         return one in known and other in known
 
     def _beat(self) -> None:
-        """Every node that runs sends a heartbeat."""
+        """Every node that runs sends a heartbeat, and shows what it holds in memory."""
         self.scheduler.call_after(HEARTBEAT_MS, self._beat)
         for number in self.list_running():
             self.mesh.beat(self.identities[number], self.clocks[number].now_ms(), self.scheduler.now_ms)
+            node = self._nodes[number]
+            assert node is not None
+            self.trace.gauges(node.name, self.at_ms, read_gauges(node.machine))
 
     def _note_members(self, node: SimulatedNode, height: int) -> None:
         """The newest set is who peers are admitted by."""
@@ -315,6 +389,8 @@ class World:
         self._nodes[number] = None
         self.clients.on_death(number)
         self.trace.end(self.identities[number].name, self.at_ms, reason)
+        height = self._heights[number]
+        self._tell("death", node=self.identities[number].name, words=f"is gone at height {height}: {reason}")
 
     def _get_validators(self, key: bytes) -> ValidatorSet | None:
         node = self._nodes[self.keys.index(key)]
@@ -334,6 +410,7 @@ class World:
         self.windows.append(window)
         fault = SIMULATED_FAULTS[plan.kind](self, plan)
         fault.apply()
+        self._tell_fault(window, "applied")
         self._fault_count += 1
         self._active[self._fault_count] = (window, fault)
         self.scheduler.call_after(plan.duration_ms, self._undo, self._fault_count)
@@ -345,6 +422,11 @@ class World:
             fault.undo()
             window.undone_ms = self.scheduler.now_ms - BEGIN_MS
             window.evidence = fault.evidence
+            self._tell_fault(window, "undone")
+
+    def _tell_fault(self, window: FaultWindow, phase: str) -> None:
+        target = " ".join(map(self.schedule.get_name, window.plan.nodes)) or "all links"
+        self._tell("fault", fault=window.plan.kind, target=target, phase=phase, evidence=window.evidence)
 
     def _heal(self, broken: Sequence[int]) -> None:
         """All faults end, but some nodes stay broken."""
@@ -397,13 +479,17 @@ class World:
             genesis=self.genesis,
         )
         self.trace.begin(node.name, self.at_ms, begin)
+        if self.listener is not None:
+            begun = _Begun(ledger.height, node.disk.records, node.disk.abstain_reason)
+            self.listener.on_begin(node.name, self.at_ms, begun, node.machine)
 
     def on_step(self, node: SimulatedNode, input: Input, effects: Sequence[Effect]) -> None:
         self._steps += 1
         self.trace.step(node.name, self.at_ms, input, effects)
-        if self.trace.violation is not None and self.violation is None:
-            self.violation = self.trace.violation
-            self.scheduler.stop()
+        if self.trace.violation is not None:
+            self._note_trace()
+        if self.listener is not None:
+            self.listener.on_step(node.name, self.at_ms, input, effects, node.machine)
         self._hash.update(b"%d %d %d;" % (self.scheduler.now_ms, self._numbers[node.name], len(effects)))
         for effect in effects:
             if type(effect) is Broadcast and type(effect.message) is Vote:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -11,6 +12,7 @@ from tana.types.errors import SettingsError
 from tana.types.validator_set import ValidatorSet
 from testbed.cli import app
 from testbed.simulation.fuzz import FuzzOptions, fuzz, resolve_jobs
+from testbed.simulation.schedule import load_schedule
 
 
 def invoke(*arguments: str) -> tuple[int, str, str]:
@@ -38,15 +40,81 @@ def test_processes_find_the_same() -> None:
     assert calls[-1] == 6
 
 
-def test_a_planted_bug_stops_it_and_names_its_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ValidatorSet, "is_quorum", lambda self, power: 3 * power >= 2 * self.total_power - 2)
-    code, out, _ = invoke("--seeds", "30", "--heights", "20", "--jobs", "1")
+def plant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the power is enough: two halves that do not hear each other fork the chain."""
+    monkeypatch.setattr(ValidatorSet, "is_quorum", lambda self, power: 2 * power >= self.total_power)
+
+
+def test_a_planted_bug_stops_it_and_leaves_everything_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    plant(monkeypatch)
+    code, out, _ = invoke("--seeds", "30", "--heights", "12", "--jobs", "1", "--runs-dir", str(tmp_path))
     assert code == 1
-    first, again = out.splitlines()
+    first, second, again = out.splitlines()
     assert first.startswith("VIOLATED seed ")
-    assert "quorum" in first or "≠" in first
-    assert again.startswith("again: testbed replay ")
-    assert again.endswith("--nodes 4 --heights 20")
+    assert "≠" in first
+    seed = first.split()[2].rstrip(":")
+    assert again == f"again: testbed replay {seed} --nodes 4 --heights 12"
+    folder = Path(second.removeprefix("violated: "))
+    assert folder.parent == tmp_path
+    summary = json.loads((folder / "summary.json").read_text("utf-8"))
+    assert summary["first_line"] in first
+    assert summary["command"] == again.removeprefix("again: ")
+    assert set(summary["nodes"]) == {"validator-1", "validator-2", "validator-3", "validator-4"}
+    assert summary["violation"]["at_ms"] >= 0
+    assert all({"applied_ms", "undone_ms", "evidence"} <= set(fault) for fault in summary["faults"])
+    assert summary["recent_events"]
+    assert summary["versions"]["python"]
+    assert len(load_schedule(folder / "minimal.json").faults) <= len(load_schedule(folder / "schedule.json").faults)
+    assert (folder / "story.txt").read_text("utf-8")
+    assert {path.name for path in (folder / "logs").iterdir()} >= {"validator-1.log", "interleaved.log", "faults.log"}
+    replayed = CliRunner().invoke(app, ["replay", str(folder / "minimal.json")])
+    assert replayed.exit_code == 1
+    assert "VIOLATED invariant " in replayed.stdout
+    assert "events before the violation:" in replayed.stdout
+
+
+def test_a_planted_bug_is_shrunk_to_a_file_that_replays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    plant(monkeypatch)
+    failed = fuzz(FuzzOptions(30, heights=12), lambda result: None).failed
+    assert failed is not None
+    path = tmp_path / "minimal.json"
+    size = ("--heights", "12")
+    answer = CliRunner().invoke(app, ["shrink", str(failed.seed), *size, "--out", str(path)])
+    assert answer.exit_code == 1
+    assert f"again: testbed replay {path}" in answer.stdout
+    assert path.read_text("utf-8") in answer.stdout
+    assert CliRunner().invoke(app, ["replay", str(path)]).exit_code == 1
+
+
+def test_replay_tells_the_same_story_with_the_same_trace() -> None:
+    stories = [CliRunner().invoke(app, ["replay", "12", "--heights", "12"]) for _ in range(2)]
+    assert stories[0].exit_code == 0
+    assert stories[0].stdout == stories[1].stdout
+    lines = stories[0].stdout.splitlines()
+    assert lines[0].startswith("seed 12: 4 nodes, 12 heights")
+    assert lines[-2].endswith("the same in two runs")
+    closely = CliRunner().invoke(app, ["replay", "12", "--heights", "12", "--height", "3"]).stdout
+    assert "prevotes" in closely
+
+
+def test_replay_in_json() -> None:
+    answer = CliRunner().invoke(app, ["replay", "3", "--heights", "9", "--json"])
+    facts = json.loads(answer.stdout)
+    assert (facts["verdict"], facts["seed"], facts["is_same_again"]) == ("proven", 3, True)
+    assert facts["story"]
+
+
+def test_invalid_replay_of_what_is_neither_folder_nor_seed_nor_file(tmp_path: Path) -> None:
+    answer = CliRunner().invoke(app, ["replay", str(tmp_path / "absent")])
+    assert (answer.exit_code, answer.stdout) == (2, "")
+    assert "the schedule cannot be read" in answer.stderr
+
+
+def test_invalid_shrink_of_a_seed_that_violates_nothing(tmp_path: Path) -> None:
+    answer = CliRunner().invoke(app, ["shrink", "3", "--heights", "6", "--out", str(tmp_path / "file.json")])
+    assert (answer.exit_code, answer.stdout) == (2, "")
+    assert "3 violates nothing" in answer.stderr
+    assert not (tmp_path / "file.json").exists()
 
 
 def test_json_is_the_result_and_nothing_else() -> None:

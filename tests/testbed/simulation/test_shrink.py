@@ -6,7 +6,6 @@ import pytest
 from msgspec.structs import replace
 
 from tana.types.validator_set import ValidatorSet
-from testbed.simulation import shrink as shrink_module
 from testbed.simulation.schedule import ClockPlan, FaultKind, PlannedFault, Schedule, format_schedule, parse_schedule
 from testbed.simulation.shrink import minimize, shrink
 from testbed.simulation.world import run_schedule
@@ -69,7 +68,6 @@ def test_the_schedule_of_a_planted_bug_becomes_minimal() -> None:
 
 
 @pytest.mark.usefixtures("low_quorum")
-def test_the_number_of_runs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shrink_module, "RUNS_MAX", 2)
+def test_the_number_of_runs_is_bounded() -> None:
     schedule = replace(BUSY, heights=9)
-    assert shrink(schedule, run_schedule(schedule)).runs == 2
+    assert shrink(schedule, run_schedule(schedule), runs_max=2).runs == 2

@@ -4,6 +4,9 @@ A fork in one round: whoever signed both certificates, at least 2·quorum − to
 judged from the whole trace: two certificates alone do not tell who forgot a lock. Amnesiacs are those who precommitted
 the first block and in a later round voted for the other, though no polka for it, of a round from the first on, had been
 there. In either case none of the named may be a correct node.
+
+And the guilty do not get away: a correct node that holds both votes of a double vote puts them into the next block that
+it makes itself, two heights on at the latest.
 """
 
 from __future__ import annotations
@@ -35,15 +38,29 @@ class Accountability(Invariant):
         self._accused: dict[bytes, int] = {}
         self._evidence = 0
         self._forks = 0
+        self._heard: dict[str, tuple[int, dict[tuple[bytes, int, int], bytes | None]]] = {}
+        """By node the height it decides, and what others than correct nodes voted in it."""
+        self._known: dict[str, dict[bytes, int]] = {}
+        """By node the offenders it knows of, and since which height."""
+        self._made: dict[bytes, str] = {}
+        """Who made a block, by its hash: whoever was the first to propose it."""
 
     def on_signed(self, node: NodeFacts, message: Vote | Proposal) -> None:
         if isinstance(message, Vote):
             self._note(message)
+        elif message.valid_round < 0:
+            self._made[message.block_hash] = node.name
 
     def on_seen(self, node: NodeFacts, message: Vote | Proposal | BlockPart) -> None:
         # What correct nodes sign is noted when they do.
         if isinstance(message, Vote) and message.validator not in self.world.correct:
             self._note(message)
+            self._compare(node, message)
+
+    def on_end(self, node: NodeFacts, reason: str) -> None:
+        # What it knew was in its memory.
+        self._known.pop(node.name, None)
+        self._heard.pop(node.name, None)
 
     def on_final(self, node: NodeFacts, commit: Commit) -> None:
         for evidence in commit.block.evidence:
@@ -59,6 +76,39 @@ class Accountability(Invariant):
                     height=commit.block.height,
                     accused=evidence.validator.hex(),
                 )
+
+        self._judge_silence(node, commit)
+
+    def _judge_silence(self, node: NodeFacts, commit: Commit) -> None:
+        """Whoever made the block knew of nobody whom it should have accused."""
+        block = commit.block
+        maker = self._made.get(block.hash, "")
+        members = self.world.sets.get(block.height)
+        for validator, since in list(self._known.get(maker, {}).items()):
+            if validator in self._accused:
+                del self._known[maker][validator]
+            elif block.height >= since + 2 and members is not None and validator in members.powers:
+                self.violate(
+                    f"{maker} knows of a double vote by {self._describe(validator)} since height {since}"
+                    f" ≠ the block that it made at height {block.height}, which does not hold the evidence",
+                    maker,
+                    height=block.height,
+                    offender=validator.hex(),
+                )
+        if len(self._made) > HEIGHTS_REMEMBERED:
+            self._made.clear()
+
+    def _compare(self, node: NodeFacts, vote: Vote) -> None:
+        """Note who gave a node two votes of one slot, at the height that it decides."""
+        if vote.height != node.height + 1:
+            return
+        height, heard = self._heard.get(node.name, (0, {}))
+        if height != vote.height:
+            heard = {}
+            self._heard[node.name] = (vote.height, heard)
+        slot = (vote.validator, vote.kind, vote.round)
+        if heard.setdefault(slot, vote.block_hash) != vote.block_hash:
+            self._known.setdefault(node.name, {}).setdefault(vote.validator, vote.height)
 
     def _find_fault(self, evidence: Evidence, commit: Commit) -> str:
         """Why evidence does not convict whom it names, empty where it does."""

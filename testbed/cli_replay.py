@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from testbed.replay import Replay, load_run
+from testbed.runner.inside import list_around
 from testbed.story import StoryTeller, Zoom
 from testbed.verdict import Outcome, Verdict, judge
 
@@ -29,6 +30,11 @@ def replay_folder(folder: Path, zoom: Zoom, *, as_json: bool) -> int:
     else:
         for line in teller.tell(zoom):
             typer.echo(line)
+        violation = replay.trace.violation
+        if violation is not None and not zoom.is_on:
+            typer.echo(f"around {violation.at_ms} ms:")
+            for line in list_around(teller, violation.at_ms):
+                typer.echo(line)
         for line in format_replay(verdicts, outcome):
             typer.echo(line)
     return outcome.exit_code

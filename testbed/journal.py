@@ -43,11 +43,10 @@ from tana.node.effects import (
 )
 from tana.node.hooks import Beginning, Hooks
 from tana.node.inputs import Input, PeerConnected, PeerDisconnected, Received, Started, Submitted, Timer, TimerFired
+from tana.node.machine import MachineGauges
 from tana.types.block import RawTransaction
 from tana.types.messages import PeerMessage, Proposal, Vote
 from tana.types.transaction import parse_signed_text
-from testbed.gauges import read_gauges
-from testbed.invariants.facts import Gauges
 
 MAX_BYTES = 1024 * 1024 * 1024
 """Of one incarnation: hours of a busy chain."""
@@ -131,7 +130,7 @@ class StepFrame(msgspec.Struct, frozen=True, array_like=True, tag="step"):
 
 class GaugesFrame(msgspec.Struct, frozen=True, array_like=True, tag="gauges"):
     at_us: int
-    gauges: Gauges
+    gauges: MachineGauges
 
 
 class FullFrame(msgspec.Struct, frozen=True, array_like=True, tag="full"):
@@ -177,7 +176,7 @@ class JournalHooks(Hooks):
         if not 0 <= now_ms - self._gauges_ms < GAUGES_INTERVAL_MS:
             self._gauges_ms = now_ms
             assert self._beginning is not None, "a machine begins before it takes a step"
-            self._write(GaugesFrame(at_us, read_gauges(self._beginning.machine)))
+            self._write(GaugesFrame(at_us, self._beginning.machine.gauges()))
         return self._inner.on_step(input, now_ms, effects)
 
     def _write(self, frame: Frame) -> None:

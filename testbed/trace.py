@@ -11,14 +11,15 @@ from collections.abc import Callable, Collection, Sequence
 from tana.crypto.keys import Verifier, verify
 from tana.node.effects import Append, Broadcast, Commit, Effect, Flush, Halt, Report, Send, Signed
 from tana.node.inputs import Input, Received
+from tana.node.machine import MachineGauges
 from tana.types.messages import PREVOTE, BlockPart, Proposal, Vote
 from tana.types.transaction import SignedTransaction
 from testbed.invariants.base import HANDLERS, Invariant
-from testbed.invariants.facts import Begin, Expectation, Gauges, NodeFacts, Phase, Progress, Violation, World
+from testbed.invariants.facts import Begin, Expectation, NodeFacts, Phase, Progress, Violation, World
 from testbed.needs import CHAIN, EXPECTATIONS, GAUGES, RUNS, STEPS, TRANSACTIONS
 from testbed.verdict import Verdict
 
-__all__ = ["Begin", "Expectation", "Gauges", "Trace", "Violation"]
+__all__ = ["Begin", "Expectation", "Trace", "Violation"]
 
 CARRIERS = (Broadcast, Send)
 SENT = (Vote, Proposal, BlockPart)
@@ -115,7 +116,7 @@ class Trace:
                 for handler in self._on_halt:
                     handler(facts, effect.reason)
 
-    def gauges(self, node: str, at_ms: int, gauges: Gauges) -> None:
+    def gauges(self, node: str, at_ms: int, gauges: MachineGauges) -> None:
         """What a node holds in memory at this moment."""
         self.world.now_ms = at_ms
         self.world.missing.pop(GAUGES, None)

@@ -56,22 +56,6 @@ class Begin:
 
 
 @dataclass(frozen=True, slots=True)
-class Gauges:
-    """What a node holds in memory at a moment, in pieces and bytes."""
-
-    validators: int
-    round: int
-    votes: int
-    proposals: int
-    blocks: int
-    early_messages: int
-    peers: int
-    mempool_transactions: int
-    mempool_bytes: int
-    mempool_bytes_max: int
-
-
-@dataclass(frozen=True, slots=True)
 class Expectation:
     """What quorum arithmetic says of a stretch of the run: `nodes` must, must not or may go on, and why.
 

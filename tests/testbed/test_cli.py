@@ -135,6 +135,17 @@ def test_replay_tells_the_story_and_exits_as_run_does(tmp_path: Path) -> None:
     assert "could not tell invariant 1 agreement: validator-2 has no journal" in out
 
 
+def test_replay_of_a_violated_run_shows_what_was_around_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    invoke("run", str(CONVERGE), *SIMULATION, "--runs-dir", str(tmp_path))
+    monkeypatch.setattr("testbed.invariants.facts.SetFacts.get_proposer", lambda self, round: self.rows[0][0])
+    code, out, _ = invoke("replay", str(tmp_path / "latest"))
+    assert code == 1
+    lines = out.splitlines()
+    around = next(index for index, line in enumerate(lines) if line.startswith("around "))
+    assert any("proposes" in line for line in lines[around:])
+    assert any(line.startswith("VIOLATED invariant 9 justified: ") for line in lines)
+
+
 def test_replay_of_no_run_exits_2(tmp_path: Path) -> None:
     code, _, error = invoke("replay", str(tmp_path))
     assert code == 2

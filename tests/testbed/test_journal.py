@@ -26,7 +26,6 @@ from tana.node.effects import (
 from tana.node.hooks import Beginning, Hooks
 from tana.node.inputs import Input, PeerConnected, PeerDisconnected, Received, Started, Submitted, TimerFired
 from tana.types.messages import PREVOTE, Vote
-from testbed.gauges import read_gauges
 from testbed.journal import (
     DIGEST_BYTES,
     FOLDER,
@@ -173,11 +172,3 @@ def test_different_effects_have_different_digests() -> None:
     ]
     assert len({digest_effects([effect]) for effect in effects}) == len(effects)
     assert digest_effects(effects) == b"".join(digest_effects([effect]) for effect in effects)
-
-
-def test_gauges_are_read_from_a_machine() -> None:
-    net = MachineNet(3)
-    net.run_until(net.all_at(2))
-    gauges = read_gauges(net.nodes[0].machine)
-    assert (gauges.validators, gauges.peers) == (3, 2)
-    assert gauges.mempool_bytes_max > gauges.mempool_bytes

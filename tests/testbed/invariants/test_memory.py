@@ -4,17 +4,20 @@ import dataclasses
 
 import pytest
 
+from tana.node.machine import MachineGauges
 from testbed.invariants.memory import Memory
-from testbed.trace import Gauges
 from testbed.verdict import Outcome
 from tests.testbed.tracing import Stage
 
-CALM = Gauges(
+CALM = MachineGauges(
     validators=4,
     round=0,
     votes=8,
     proposals=1,
     blocks=1,
+    block_bytes=1_000,
+    past_messages=100,
+    evidence=1,
     early_messages=3,
     peers=3,
     mempool_transactions=10,
@@ -43,6 +46,8 @@ def test_many_rounds_may_hold_many_votes() -> None:
         ({"votes": 73}, "73 votes ≠ at most 72"),
         ({"proposals": 4}, "4 proposals ≠ at most 3"),
         ({"blocks": 17}, "17 blocks ≠ at most 16"),
+        ({"past_messages": 1_089}, "1089 past messages ≠ at most 1088"),
+        ({"evidence": 65}, "65 evidence ≠ at most 64"),
         ({"early_messages": 49}, "49 early messages ≠ at most 48"),
         ({"mempool_bytes": 1_000_001}, "mempool bytes"),
     ],

@@ -37,6 +37,8 @@ class BenchCluster:
     cluster: Cluster
     backend: BenchBackend
     up_ms: float
+    folder: Path
+    """Where the nodes' folders and logs are, until it ends."""
 
     def get_ledger_url(self, node: str) -> str:
         return self.backend.get_url(Request(node, "ledger", "GET", ""))
@@ -45,6 +47,11 @@ class BenchCluster:
         """The last final height that a validator answers."""
         height: int = self.cluster.ask(node, "status", "GET", "/health").body["currentHeight"]
         return height
+
+    def find_height(self, node: str) -> int:
+        """The same, −1 while it does not answer."""
+        body = self.cluster.ask(node, "status", "GET", "/health").body
+        return int(body["currentHeight"]) if isinstance(body, dict) and "currentHeight" in body else -1
 
     def wait_height(self, height: int) -> None:
         """Wait until every validator answers that height."""
@@ -83,6 +90,6 @@ def running_cluster(scenario_file: str, backend_name: str = "processes", network
             cluster = Cluster(plan, backend, [], History(folder / "history.jsonl"), SilentScreen())
             for step in scenario.steps:
                 SIMPLE_STEPS[get_step_name(step)](cluster, step)
-            yield BenchCluster(cluster, backend, (time.perf_counter() - clock) * 1000)
+            yield BenchCluster(cluster, backend, (time.perf_counter() - clock) * 1000, folder)
         finally:
             backend.cleanup()

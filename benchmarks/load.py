@@ -85,16 +85,17 @@ def show(bench: BenchCluster, what: str, measured: Measured) -> None:
 
 
 class Source:
-    """Signed transactions, made ahead of time, of users that each speak to one validator."""
+    """Signed transactions, made ahead of time, of users that each speak to one validator (one of `nodes`, if given)."""
 
-    def __init__(self, bench: BenchCluster) -> None:
+    def __init__(self, bench: BenchCluster, nodes: Sequence[str] = ()) -> None:
         plan = bench.cluster.plan
-        self.urls = [f"{bench.get_ledger_url(node)}/transactions" for node in plan.node_ids]
-        health = bench.cluster.ask(plan.node_ids[0], "status", "GET", "/health").body
-        self._chain_id: str = health["chainId"]
+        self.urls = [f"{bench.get_ledger_url(node)}/transactions" for node in nodes or plan.node_ids]
+        first = (nodes or plan.node_ids)[0]
+        self._chain_id: str = bench.cluster.ask(first, "status", "GET", "/health").body["chainId"]
         self._sovereign = plan.sovereign
+        account = plan.sovereign.public_text
         self._users = [make_key(plan.seed, f"bench/{number}") for number in range(USERS)]
-        self._nonces: dict[str, int] = {}
+        self._nonces = {account: int(bench.cluster.ask(first, "ledger", "GET", f"/balances/{account}").body["nonce"])}
         self._turn = 0
         self.read_cpu_s = bench.read_cpu_s
 

@@ -48,6 +48,15 @@ def probe_validator(url: str, node_id: str) -> Callable[[], str | None]:
     return probe
 
 
+def describe_progress(health: dict[str, Any]) -> str:
+    """The state of a validator's `/health`, with how far it is where it catches up: `syncing 1200/10000`."""
+    state = str(health.get("state") or "running")
+    syncing = health.get("syncing")
+    if not isinstance(syncing, dict):
+        return state
+    return f"{state} {syncing.get('height')}/{syncing.get('target')}"
+
+
 def describe_state(health: dict[str, Any]) -> str:
     """The state of a validator's `/health` for people; no heights, so that it changes only when the state does."""
     state, reason = str(health.get("state") or "running"), health.get("reason")

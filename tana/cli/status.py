@@ -10,7 +10,7 @@ import typer
 from tana.cli.group import EXIT_UNREACHABLE
 from tana.cli.options import DEFAULT_DATA, AsJson, DataFolderOption, make_command, show_example
 from tana.cli.output import print_fields, print_json, print_table
-from tana.cli.probes import ask_health
+from tana.cli.probes import ask_health, describe_progress
 from tana.cli.runfile import RunFile, RunRecord, ServiceRecord, to_json
 
 HEALTH_FIELDS = ("state", "reason", "currentHeight", "blockHash", "stateRoot", "chainId", "peers", "round", "step")
@@ -50,7 +50,7 @@ def _print(record: RunRecord, healths: dict[str, Any]) -> None:
         health = healths[service.name] or {}
         if "validatorId" in health:
             print()
-            print_fields({name: health.get(name) for name in HEALTH_FIELDS})
+            print_fields({name: health.get(name) for name in HEALTH_FIELDS} | {"state": describe_progress(health)})
 
 
 def _row(service: ServiceRecord, healths: dict[str, Any]) -> tuple[Any, ...]:

@@ -16,6 +16,7 @@ from tana.node.blocks import BlockSource, StoredBlock
 from tana.node.machine import Machine
 from tana.node.submission import Answer, Submission, Submit, refuse_other_type, to_answer
 from tana.node.views import (
+    find_target_height,
     show_balances,
     show_block,
     show_consensus,
@@ -161,6 +162,9 @@ class NodeApi:
                 "pending": len(machine.mempool),
                 "consensus": show_consensus(status) | show_highest_seen(*machine.get_highest_seen()),
             }
+            if status.state == "syncing":
+                target = find_target_height(status, machine.ledger.validators)
+                health["syncing"] = {"height": status.height, "target": target}
         if info.recovered is not None:
             health["recovered"] = info.recovered
         if not health["reason"]:

@@ -3,7 +3,8 @@
 Rules:
 1. A step and all its effects happen without an await in between: nobody sees a state that is not durable yet.
 2. The first effect that fails, and any bug in the machine, ends the node: what comes after it is not performed.
-3. Clients that wait are told of a block only after it is durable.
+3. Final blocks are durable before any later effect that somebody could see, and before the step ends. Clients that
+   wait are told of a block only then.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from tana.node.log import SignLog
 from tana.node.machine import Machine
 from tana.node.metrics import Metrics
 from tana.node.store import ChainStore
+from tana.node.views import find_target_height
 from tana.node.waiting import CommitWaiters
 from tana.types.errors import Unavailable
 from tana.types.messages import PeerMessage
@@ -46,6 +48,9 @@ from tana.types.transaction import SignedTransaction
 if TYPE_CHECKING:
     from tana.node.links import Links
 
+_UNSEEN = (Commit, Append, Report, SetTimer)
+"""Effects that show nobody anything: between them, blocks may share one flush of the store."""
+PROGRESS_EVERY_S = 2.0
 REPORTS_PER_SECOND = 20
 """Lines for reports of one name in a second; a peer can cause some at will, and the log must not be its to fill."""
 
@@ -80,6 +85,9 @@ class Driver:
         self._links: Links | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._admissions: dict[int, tuple[Admission, ...]] = {}
+        self._committing: list[Commit] = []
+        self._progress_height = 0
+        self._progress_said_at = -PROGRESS_EVERY_S
         self._request_id = 0
         self._reports: dict[str, tuple[int, int]] = {}
         self._is_stopped = False
@@ -105,7 +113,10 @@ class Driver:
         try:
             now_ms = self._hooks.now_ms()
             for effect in self._hooks.on_step(input, now_ms, self.machine.step(input, now_ms)):
+                if not isinstance(effect, _UNSEEN):
+                    self._make_blocks_durable()
                 self._perform(effect)
+            self._make_blocks_durable()
         except Exception as error:
             # Whoever reads the log next must not have to wait for the process to end.
             _log.error("failed", reason=f"{type(error).__name__}: {error}", doing=type(input).__name__)
@@ -177,16 +188,45 @@ class Driver:
         self._metrics.flush_seconds.observe(time.perf_counter() - started)
 
     def _commit(self, effect: Commit) -> None:
-        block = effect.block
+        """Give a block to the store. It becomes durable before the next effect that anybody could see."""
         started = time.perf_counter()
-        self.store.append(block, effect.certificate, effect.execution)
+        self.store.append(effect.block, effect.certificate, effect.execution, is_durable=False)
         self._metrics.commit_seconds.observe(time.perf_counter() - started)
+        self._committing.append(effect)
+
+    def _make_blocks_durable(self) -> None:
+        if not self._committing:
+            return
+        started = time.perf_counter()
+        self.store.make_durable()
+        self._metrics.durable_seconds.observe(time.perf_counter() - started)
+        committed, self._committing = self._committing, []
+        for effect in committed:
+            self._on_durable(effect)
+        if len(committed) > 1:
+            self._report_progress()
+        if self._log_file is not None:
+            self._log_file.prune(committed[-1].block.height + 1)
+
+    def _report_progress(self) -> None:
+        """Say how far catching up is, at most once in `PROGRESS_EVERY_S`."""
+        now = self._loop.time()
+        if now - self._progress_said_at < PROGRESS_EVERY_S:
+            return
+        status = self.machine.status()
+        height, seconds = status.height - self._progress_height, now - self._progress_said_at
+        rate = round(height / seconds) if self._progress_height else None
+        self._progress_height, self._progress_said_at = status.height, now
+        target = find_target_height(status, self.machine.ledger.validators)
+        _log.info("syncing", height=status.height, target=target, blocks_per_second=rate)
+
+    def _on_durable(self, effect: Commit) -> None:
+        block = effect.block
         self._metrics.blocks.inc()
         self._metrics.transactions.inc(len(block.transactions))
         self._metrics.block_bytes.observe(len(block.data))
         if self._log_file is not None:
             check_signature_known(self._log_file, self.machine.own_key, effect.certificate)
-            self._log_file.prune(block.height + 1)
         self.waiters.on_commit(block, effect.execution.transaction_ids)
         _log.info(
             "block_committed",

@@ -5,9 +5,10 @@ Whatever third-party code logs through the standard library at warning or above 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import orjson
 import structlog
@@ -31,13 +32,29 @@ def configure_logging(log_format: str = "auto", level: str = "info", stream: Tex
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=output),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _Patient(output))),
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
     root.handlers = [_ToStructlog(logging.WARNING)]
     # A link's end and a peer's garbage are ours to tell, in one line; this library would print a traceback.
     logging.getLogger("websockets").setLevel(logging.CRITICAL)
+
+
+class _Patient:
+    """Writes to a stream and goes on where that fails: a log on a full disk must not end a validator whose own disk has
+    room, nor hide the reason where it has not."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
 
 class _ToStructlog(logging.Handler):

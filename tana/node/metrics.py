@@ -54,7 +54,13 @@ class Metrics:
         )
         self.commit_seconds = Histogram(
             "tana_commit_seconds",
-            "Time to make a final block durable",
+            "Time to write a final block",
+            buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.25, 1),
+            registry=self._registry,
+        )
+        self.durable_seconds = Histogram(
+            "tana_durable_seconds",
+            "Time to make the final blocks of a step durable: one, in sync up to a request's worth",
             buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.25, 1),
             registry=self._registry,
         )

@@ -1,13 +1,15 @@
 """The chain on disk: blocks, certificates, state rows, undo rows and an index of transactions, in SQLite.
 
 Rules:
-1. One block is one transaction, durable when `append` returns (WAL, synchronous=FULL): all of it is there, or nothing.
+1. A block is there whole or not at all, and durable when `append` or `make_durable` returns (WAL, synchronous=FULL).
+   Blocks that come together, as in sync, may share one transaction: nothing of them may be seen before it ends.
 2. Heights are consecutive from 1. The rows of the genesis are written together with the chain id, before block 1.
 3. A file belongs to one chain; another chain's file is refused, never overwritten.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -37,12 +39,12 @@ _changes_decoder = msgspec.msgpack.Decoder(Changes)
 
 
 class ChainStore:
-    """An open chain database. `height` is the last final height, 0 before block 1."""
+    """An open chain database. `height` is the last final height, 0 before block 1; also of blocks not yet durable."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self._connection = connection
-        self.height: int = self._execute("SELECT coalesce(max(height), 0) FROM blocks").fetchone()[0]
+        self.height = self._read_height()
 
     @classmethod
     def open(cls, path: Path, chain_id: bytes, genesis_entries: Iterable[tuple[bytes, bytes]]) -> ChainStore:
@@ -64,16 +66,18 @@ class ChainStore:
             raise _unusable(path, error) from None
         return store
 
-    def append(self, block: Block, certificate: Certificate, execution: Execution) -> None:
-        """Persist the next final block with what it does to the state. Durable when this returns.
+    def append(self, block: Block, certificate: Certificate, execution: Execution, *, is_durable: bool = True) -> None:
+        """Persist the next final block with what it does to the state.
 
-        Raises `StorageError`; then nothing of the block is there.
+        Durable when this returns, or without `is_durable` once `make_durable` does. Raises `StorageError`; then nothing
+        is there of this block and of those that were not durable yet.
         """
         assert block.height == self.height + 1, "blocks are final in order"
         assert certificate.block_hash == block.hash, "the certificate is for this block"
         execute = self._connection.execute
-        try:
-            execute("BEGIN IMMEDIATE")
+        with self._rolling_back():
+            if not self._connection.in_transaction:
+                execute("BEGIN IMMEDIATE")
             execute(
                 "INSERT INTO blocks VALUES (?, ?, ?, ?)",
                 (block.height, block.hash, block.data, _encoder.encode(certificate)),
@@ -84,12 +88,15 @@ class ChainStore:
                 "INSERT INTO transactions VALUES (?, ?)",
                 ((bytes.fromhex(transaction_id), block.height) for transaction_id in execution.transaction_ids),
             )
-            execute("COMMIT")
-        except sqlite3.Error as error:
-            if self._connection.in_transaction:
-                execute("ROLLBACK")
-            raise _unusable(self.path, error) from None
+            if is_durable:
+                execute("COMMIT")
         self.height = block.height
+
+    def make_durable(self) -> None:
+        """End the transaction that `append` left open. Raises `StorageError`; then nothing of its blocks is there."""
+        if self._connection.in_transaction:
+            with self._rolling_back():
+                self._connection.execute("COMMIT")
 
     def get_block(self, height: int) -> StoredBlock | None:
         """A final block and its certificate, None above the tip and below 1."""
@@ -142,6 +149,20 @@ class ChainStore:
         self._connection.executemany(
             "DELETE FROM state WHERE key = ?", ((key,) for key, value in changes if value is None)
         )
+
+    @contextlib.contextmanager
+    def _rolling_back(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            self.height = self._read_height()
+            raise _unusable(self.path, error) from None
+
+    def _read_height(self) -> int:
+        height: int = self._execute("SELECT coalesce(max(height), 0) FROM blocks").fetchone()[0]
+        return height
 
     def _check_heights(self) -> None:
         count = self._execute("SELECT count(*) FROM blocks").fetchone()[0]

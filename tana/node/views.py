@@ -16,7 +16,7 @@ from tana.types.evidence import Evidence
 from tana.types.genesis import Genesis
 from tana.types.messages import Proposal, Vote
 from tana.types.money import format_amount
-from tana.types.validator_set import Members
+from tana.types.validator_set import Members, ValidatorSet
 
 
 def show_block(stored: StoredBlock) -> dict[str, Any]:
@@ -119,6 +119,17 @@ def show_recovery(recovery: Recovery) -> dict[str, Any]:
         "lost": recovery.lost,
         "silent": list(recovery.silent),
     }
+
+
+def find_target_height(status: MachineStatus, validators: ValidatorSet) -> int:
+    """The height that a node that is behind has to reach, as far as it can be believed: the highest that peers with a
+    third of the power claim, one of whom does not lie; without so many, the highest claim of all."""
+    power = 0
+    for key, height in sorted(status.peer_heights, key=lambda claim: claim[1], reverse=True):
+        power += validators.get_power(key)
+        if validators.is_one_third(power):
+            return max(height, status.height)
+    return max([status.height, *(height for _, height in status.peer_heights)])
 
 
 def show_validators(ledger: Ledger) -> dict[str, Any]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from tana.crypto.keys import format_public_key
 from tana.ledger.mempool import Admission, Mempool
 from tana.node.api import NodeApi, NodeInfo
 from tana.node.blocks import MemoryBlocks
-from tana.node.inputs import PeerConnected, Started
+from tana.node.inputs import PeerConnected, Received, Started
 from tana.node.machine import Machine, MachineConfig
 from tana.types.transaction import SignedTransaction
 from tests.node.chain import VALIDATOR, Chain
-from tests.node.cluster import ALICE, BOB, SOVEREIGN, make_key, make_transfer
+from tests.node.cluster import ALICE, BOB, SOVEREIGN, make_genesis, make_key, make_transfer
 
 
 class Fixture:
@@ -58,6 +59,42 @@ def test_pending_node_answers_health_only() -> None:
     for method, path in (("GET", "/blocks/latest"), ("GET", "/users"), ("POST", "/transactions")):
         status, answer = api.handle(method, path, {}, {})
         assert (status, answer["code"]) == (503, "unavailable")
+
+
+def _announce(machine: Machine, peer: bytes, height: int) -> None:
+    """A peer says that its last final block is `height`."""
+    machine.step(PeerConnected(peer), 0)
+    announcement = msgspec.structs.replace(machine._create_announcement(), height=height + 1)
+    machine.step(Received(peer, announcement), 0)
+
+
+def test_health_tells_how_far_catching_up_is() -> None:
+    """A stranger's claim counts for nothing beside those of validators with a third of the power."""
+    keys = {f"validator-{number}": make_key(f"validator-{number}").public_key for number in range(1, 5)}
+    chain = Chain(make_genesis(keys))
+    machine = Machine(MachineConfig(), chain.ledger, Mempool(chain.ledger), None, own_key=keys["validator-1"])
+    machine.step(Started(), 0)
+    node = Fixture()
+    api = NodeApi(NodeInfo("validator-1", keys["validator-1"]), machine, MemoryBlocks(), node._submit)
+    assert "syncing" not in api.handle("GET", "/health")[1]
+    for name, height in (("validator-2", 9_000_000), ("validator-3", 10_000), ("validator-4", 9_990)):
+        _announce(machine, keys[name], height)
+    _announce(machine, make_key("stranger").public_key, 8_000_000)
+    health = api.handle("GET", "/health")[1]
+    assert health["state"] == "syncing"
+    assert health["syncing"] == {"height": 0, "target": 10_000}
+
+
+def test_validators_now_and_next(node: Fixture) -> None:
+    answer = node.get("/validators")
+    row = {"id": "validator-1", "publicKey": format_public_key(VALIDATOR.public_key), "power": 1}
+    assert answer == {
+        "height": 2,
+        "decidingHeight": 3,
+        "validators": [row],
+        "upcomingHeight": 4,
+        "upcoming": [row],
+    }
 
 
 def test_health_tells_where_the_node_stands(node: Fixture) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -50,3 +52,19 @@ def test_auto_is_json_where_there_is_no_terminal() -> None:
     configure_logging("auto", "info", stream)
     structlog.get_logger().info("listening")
     assert json.loads(stream.getvalue())["event"] == "listening"
+
+
+class FullDisk(io.StringIO):
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_full_disk_of_the_log_ends_nothing() -> None:
+    stream = FullDisk()
+    configure_logging("json", "info", stream)
+    structlog.get_logger().info("block_committed")
+    with pytest.raises(OSError, match="No space left"):
+        stream.flush()

@@ -135,6 +135,45 @@ def test_crash_before_any_statement_leaves_the_block_before(tmp_path: Path) -> N
     assert _reopen_height(path, chain) == 2
 
 
+def test_blocks_share_one_flush_and_appear_together(tmp_path: Path) -> None:
+    chain = Chain()
+    path = tmp_path / "chain.db"
+    store = _open(path, chain)
+    for nonce in range(3):
+        store.append(*chain.grow(make_transfer(nonce)), is_durable=False)
+    assert store.height == 3
+    assert _count_durable(path) == 0
+    store.make_durable()
+    assert _count_durable(path) == 3
+    store.make_durable()
+    store.append(*chain.grow(make_transfer(3)), is_durable=False)
+    store.close()
+    assert _reopen_height(path, chain) == 3, "what was not made durable is not there"
+
+
+def test_invalid_disk_is_full_in_the_middle_of_many_blocks(tmp_path: Path) -> None:
+    chain = Chain()
+    path = tmp_path / "chain.db"
+    _fill(path, chain, blocks=1)
+    steps = [chain.grow(make_transfer(nonce)) for nonce in (1, 2)]
+    store = _open(path, chain)
+    for step in steps:
+        store.append(*step, is_durable=False)
+    with limit_file_size(0), pytest.raises(StorageError, match=r"chain\.db"):
+        store.make_durable()
+    assert (store.height, store.get_block(2)) == (1, None)
+    store.close()
+    assert _reopen_height(path, chain) == 1
+
+
+def _count_durable(path: Path) -> int:
+    """The blocks that somebody else sees."""
+    with sqlite3.connect(path) as other:
+        count: int = other.execute("SELECT count(*) FROM blocks").fetchone()[0]
+    other.close()
+    return count
+
+
 def test_killed_at_any_byte_of_any_write(tmp_path: Path) -> None:
     """What was acknowledged is there, whole, and at most the block under way besides."""
     done = subprocess.run(

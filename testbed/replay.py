@@ -48,6 +48,9 @@ from testbed.plan import make_key
 from testbed.trace import Begin, Trace
 from testbed.verdict import Outcome, Verdict
 
+WIPE = "wipe"
+"""What the name of a fault has in it that removes a node's data."""
+
 
 class Watcher(Protocol):
     """Who is told what happens in a replay, in the order of time. Times are in ms since the run began."""
@@ -167,6 +170,8 @@ class Replay:
         self.watchers: list[Watcher] = []
         self._chain: dict[int, tuple[Header, tuple[tuple[bytes, bytes | None], ...]]] = {}
         self._offset_us = 0
+        self._wiped: set[str] = set()
+        """Nodes whose data a fault has removed since they began last."""
 
     @property
     def divergence(self) -> Divergence | None:
@@ -253,9 +258,9 @@ class Replay:
         node.step = 0
         if node.machine is not None:
             self.trace.end(node.name, at_ms, "it ended")
-            if frame.height == 0 and node.states:
+            if node.name in self._wiped:
                 self.trace.wipe(node.name, at_ms)
-                node.states = {}
+                self._wiped.discard(node.name)
         try:
             machine = node.machine = self._make_machine(node, frame)
         except TanaError as error:
@@ -348,6 +353,8 @@ class Replay:
             self.trace.submitted(at_ms, sign_body(body, parse_signature(event["body"]["signature"])))
         elif kind == "acknowledged" and event["node"] in self.trace.world.nodes:
             self.trace.acknowledged(at_ms, event["node"], event["id"], event["height"] or 0)
+        elif kind == "fault" and WIPE in event["fault"] and event["phase"] == "asked":
+            self._wiped.add(event["target"])
         elif kind == "expectation":
             nodes = event["nodes"]
             missing = [name for name in self.run.node_ids if name not in nodes]

@@ -129,8 +129,8 @@ class Accountability(Invariant):
         return "" if members is None or evidence.validator in members.powers else "who was no member"
 
     def on_commit(self, node: NodeFacts, commit: Commit) -> None:
-        first, _ = self.world.commits[commit.block.height]
-        if commit.block.hash != first.block.hash and node.validators is not None:
+        first = self.world.commits[commit.block.height]
+        if commit.block.hash != first.block_hash and node.validators is not None:
             self._forks += 1
             one, other = sorted((first.certificate, commit.certificate), key=lambda item: item.round)
             self._judge_fork(one, other, node.validators)

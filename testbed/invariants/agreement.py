@@ -15,15 +15,15 @@ class Agreement(Invariant):
 
     def on_commit(self, node: NodeFacts, commit: Commit) -> None:
         height = commit.block.height
-        first, other = self.world.commits[height]
-        if commit.block.hash != first.block.hash:
-            ours, theirs = commit.block.hash.hex(), first.block.hash.hex()
+        first = self.world.commits[height]
+        if commit.block.hash != first.block_hash:
+            ours, theirs = commit.block.hash.hex(), first.block_hash.hex()
             self.violate(
-                f"{node.name} and {other} at height {height}: {ours[:8]}… (round {commit.certificate.round})"
+                f"{node.name} and {first.node} at height {height}: {ours[:8]}… (round {commit.certificate.round})"
                 f" ≠ {theirs[:8]}… (round {first.certificate.round})",
                 node.name,
                 height=height,
-                nodes=[node.name, other],
+                nodes=[node.name, first.node],
                 blocks=[ours, theirs],
             )
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from tana.crypto.keys import Verifier, verify
 from tana.node.effects import Commit
-from tana.types.block import RawTransaction
+from tana.types.block import Certificate, RawTransaction
 from tana.types.errors import InvalidInput
 from tana.types.genesis import Genesis
 from tana.types.messages import Proposal, Vote
@@ -82,6 +82,17 @@ class Violation:
 
     def __str__(self) -> str:
         return f"invariant {self.number} {self.name}: {self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """What the chain has at a height, without the block's body; `node` was the first correct one to commit it."""
+
+    block_hash: bytes
+    time_ms: int
+    state_root: bytes
+    certificate: Certificate
+    node: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,8 +285,8 @@ class World:
         self.ended: set[bytes] = set()
         """Keys of correct nodes whose record has ended, whether or not they have."""
         self.sets: dict[int, SetFacts] = {}
-        self.commits: dict[int, tuple[Commit, str]] = {}
-        """By height the first commit and its node."""
+        self.commits: dict[int, Final] = {}
+        """By height what was committed first."""
         self.signatures = Signatures()
         self.genesis: Genesis | None = None
         self.chain_id = b""
@@ -324,7 +335,10 @@ class World:
     def advance(self, commit: Commit, node: str) -> None:
         """A height is committed for the first time: who decides the next two follows from it."""
         height = commit.block.height
-        self.commits[height] = (commit, node)
+        header = commit.block.header
+        self.commits[height] = Final(
+            commit.block.hash, header.time_ms, commit.execution.state_root, commit.certificate, node
+        )
         if height in self.sets and height + 1 not in self.sets:
             self.sets[height + 1] = self.sets[height].turned()
         is_changed = self.membership is not None and self.membership.apply(commit.block)
@@ -358,7 +372,7 @@ class World:
     def get_hash(self, height: int) -> bytes:
         """The hash of the chain's block at a height; empty where no correct node committed it yet."""
         found = self.commits.get(height)
-        return b"" if found is None else found[0].block.hash
+        return b"" if found is None else found.block_hash
 
     def is_genuine(self, message: Vote | Proposal) -> bool:
         """Whether a message may have been signed by who it says: a correct node signed it in this very form.

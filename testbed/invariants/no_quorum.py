@@ -29,7 +29,11 @@ class NoQuorum(Invariant):
             nodes = self.world.nodes.values()
             concerned = [node for node in nodes if node.name in expectation.missing] or list(nodes)
             self._expectation = expectation
-            self._allowed = max([self.world.height, *(node.precommit_height for node in concerned)])
+            height = self.world.height
+            self._allowed = max([height, *(node.precommit_height for node in concerned)])
+            if any(name not in self.world.correct.values() for name in expectation.missing):
+                # What a traitor precommitted is in no record, and may be the next height at most.
+                self._allowed = max(self._allowed, height + 1)
             self._stretches += 1
 
     def on_commit(self, node: NodeFacts, commit: Commit) -> None:

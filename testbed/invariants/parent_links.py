@@ -59,10 +59,9 @@ class ParentLinks(Invariant):
         elif header.height == 1 and self.world.chain_id and header.parent != self.world.chain_id:
             self.violate(f"{node.name} at height 1: the parent is not the chain id", node.name, height=1)
         before = self.world.commits.get(header.height - 1)
-        if before is not None and header.time_ms <= before[0].block.header.time_ms:
+        if before is not None and header.time_ms <= before.time_ms:
             self.violate(
-                f"{node.name} at height {header.height}: time {header.time_ms}"
-                f" ≤ {before[0].block.header.time_ms}, its parent's",
+                f"{node.name} at height {header.height}: time {header.time_ms} ≤ {before.time_ms}, its parent's",
                 node.name,
                 height=header.height,
             )

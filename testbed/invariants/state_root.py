@@ -39,16 +39,15 @@ class StateRoot(Invariant):
         if known is None or not begin.state_root:
             return
         self._compared += 1
-        expected = known[0].execution.state_root
-        if begin.state_root != expected:
-            self._violate(node, begin.height, begin.state_root, expected, f"which {known[1]} computed")
+        if begin.state_root != known.state_root:
+            self._violate(node, begin.height, begin.state_root, known.state_root, f"which {known.node} computed")
 
     def on_commit(self, node: NodeFacts, commit: Commit) -> None:
         height, root = commit.block.height, commit.execution.state_root
-        first, other = self.world.commits[height]
+        first = self.world.commits[height]
         self._compared += 1
-        if root != first.execution.state_root:
-            self._violate(node, height, root, first.execution.state_root, f"which {other} computed")
+        if root != first.state_root:
+            self._violate(node, height, root, first.state_root, f"which {first.node} computed")
         elif root != commit.block.header.state_root:
             self._violate(node, height, root, commit.block.header.state_root, "which the block says")
 

@@ -51,6 +51,17 @@ def test_a_height_above_the_last_precommit_is_rejected() -> None:
     stage.assert_violated("validator-1 committed height 3", "height 2")
 
 
+def test_what_a_traitor_had_precommitted_is_accepted() -> None:
+    stage = Stage(NoQuorum(), traitors=[3])
+    stage.decide(stage.block(1), nodes=(0, 1, 2))
+    stage.expect("begin", "must_not", (0, 1), (2, 3))
+    for height, is_right in ((2, True), (3, False)):
+        block = stage.block(height)
+        stage.commit(0, block, stage.certificate(block, 0, (0, 1, 3)))
+        stage.parent = block.hash
+        assert (stage.trace.violation is None) == is_right
+
+
 def test_with_a_quorum_there_is_nothing_to_judge() -> None:
     stage = Stage(NoQuorum())
     stage.expect("begin", "must", (0, 1, 2, 3))

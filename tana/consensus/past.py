@@ -2,7 +2,8 @@
 
 A decision needs no more than a quorum, so at the moment a height ends, two correct nodes may each hold another vote of
 one validator, and neither knows. Therefore the votes and proposals of the last `HEIGHTS_KEPT` heights stay, nodes tell
-each other of them in announcements, and whoever sees that a peer was told otherwise sends what it was told.
+each other of them in their next announcements, `TIMES_ANNOUNCED` times for links that lose some, and whoever sees
+that a peer was told otherwise sends what it was told.
 
 Late votes are kept unverified: nearly all of them are honest, and only two that conflict are worth checking.
 Memory is bounded: `HEIGHTS_KEPT` heights, `ROUNDS_KEPT` rounds of each, two values for each validator.
@@ -21,6 +22,8 @@ from tana.types.messages import PRECOMMIT, PREVOTE, PastVotes, Proposal, RoundVo
 HEIGHTS_KEPT = 16
 ROUNDS_KEPT = 4
 """Of a height, the last rounds that it reached."""
+TIMES_ANNOUNCED = 4
+"""How often a height is in our announcements, and again after it has changed."""
 CONFLICTS_SENT_MAX = 32
 """Messages sent for one announcement: a lying one must not make us send everything we have."""
 
@@ -42,6 +45,7 @@ class PastHeights:
         self._chain_id = chain_id
         self._verifier = verifier
         self._heights: dict[int, _PastHeight] = {}
+        self._to_announce: dict[int, int] = {}
 
     def remember(
         self, height: int, last_round: int, votes: HeightVotes, proposals: dict[int, Proposal], equivocal: set[int]
@@ -53,8 +57,12 @@ class PastHeights:
             return
         proposals = {round: proposal for round, proposal in proposals.items() if round in kept}
         self._heights[height] = _PastHeight(votes, proposals, equivocal)
+        self._to_announce[height] = TIMES_ANNOUNCED
         if len(self._heights) > HEIGHTS_KEPT:
-            del self._heights[min(self._heights)]
+            # Heights only grow: the first is the lowest.
+            lowest = next(iter(self._heights))
+            del self._heights[lowest]
+            self._to_announce.pop(lowest, None)
 
     def on_vote(self, vote: Vote) -> Evidence | None:
         """A late vote: kept where it is its validator's first, and evidence where it conflicts and both are signed."""
@@ -76,7 +84,7 @@ class PastHeights:
                 tally.remove_validator(vote.validator)
                 known = ()
         tally.add(vote)
-        past.summary = None
+        self._on_changed(vote.height, past)
         return Evidence.create(known[0], vote) if known else None
 
     def on_proposal(self, proposal: Proposal) -> Evidence | None:
@@ -88,12 +96,16 @@ class PastHeights:
         if get_value(known) == get_value(proposal) or not self._is_signed(proposal):
             return None
         past.equivocal.add(proposal.round)
-        past.summary = None
+        self._on_changed(proposal.height, past)
         return Evidence.create(known, proposal)
 
     def summarize(self) -> tuple[PastVotes, ...]:
-        """What an announcement says of these heights."""
-        return tuple(self._summarize(height, past) for height, past in self._heights.items())
+        """What an announcement says of these heights: of those that were not announced often enough."""
+        return tuple(self._summarize(height, self._heights[height]) for height in self._to_announce)
+
+    def on_announced(self) -> None:
+        """What `summarize` said was sent to every peer."""
+        self._to_announce = {height: times - 1 for height, times in self._to_announce.items() if times > 1}
 
     def find_conflicting(self, told: Sequence[PastVotes]) -> list[Vote | Proposal]:
         """What we were told otherwise than a peer that announced `told`: the peer is to see it."""
@@ -111,6 +123,10 @@ class PastHeights:
     def count(self) -> int:
         """How many votes and proposals are held (a gauge for the bound of invariant 15)."""
         return sum(past.votes.count() + len(past.proposals) for past in self._heights.values())
+
+    def _on_changed(self, height: int, past: _PastHeight) -> None:
+        past.summary = None
+        self._to_announce[height] = TIMES_ANNOUNCED
 
     def _summarize(self, height: int, past: _PastHeight) -> PastVotes:
         if past.summary is None:

@@ -200,8 +200,11 @@ class Tendermint:
         self._begin(now_ms)
         if vote.height < self.height:
             return self._accuse(self.past.on_vote(vote))
-        if vote.height == self.height and not self.decided:
-            self._take_vote(vote)
+        if vote.height > self.height or self.decided:
+            return []
+        if self.votes.holds(vote) or self.votes.is_over_bound(vote):
+            return []
+        self._take_vote(vote)
         return self._evaluate()
 
     def on_quorum(self, quorum: VoteQuorum, now_ms: int) -> list[ConsensusEffect]:
@@ -213,14 +216,12 @@ class Tendermint:
         # What an equivocator says thirdly counts only once others have said it: hence those that are left again.
         for _ in range(2):
             votes = [vote for vote in votes if not self.votes.holds(vote)]
-            if not all(self._take_vote(vote) for vote in votes):
+            if not all(self.votes.is_over_bound(vote) or self._take_vote(vote) for vote in votes):
                 break
         return self._evaluate()
 
     def _take_vote(self, vote: Vote) -> bool:
         """Count a vote of this height. False where its signature or its validator is wrong."""
-        if self.votes.holds(vote) or self.votes.is_over_bound(vote):
-            return True
         is_member = self.validators.get_power(vote.validator) > 0
         if not is_member or not self._verifier(vote.validator, vote.sign_bytes(self._chain_id), vote.signature):
             reason = "bad signature" if is_member else "not a validator"

@@ -459,6 +459,7 @@ class Machine:
         self._quiet_intervals = 0
         self._announcements += 1
         self._effects.append(Broadcast(self._create_announcement()))
+        self.core.past.on_announced()
         self._request_blocks()
 
     def _gossip(self) -> None:
@@ -603,6 +604,8 @@ def order_effects(effects: list[Effect]) -> list[Effect]:
     A broadcast may always come later than the flush that guards it, so moving appends and flushes to the front of
     their stretch keeps the law. Nothing crosses a `Commit`: nothing of h + 1 may be signed before h is durable.
     """
+    if len(effects) < 2:
+        return effects
     ordered: list[Effect] = []
     stretch: list[Effect] = []
     for effect in effects:

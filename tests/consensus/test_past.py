@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tana.consensus.past import HEIGHTS_KEPT, ROUNDS_KEPT, PastHeights
+from tana.consensus.past import HEIGHTS_KEPT, ROUNDS_KEPT, TIMES_ANNOUNCED, PastHeights
 from tana.consensus.votes import HeightVotes
 from tana.types.evidence import Evidence
 from tana.types.messages import PRECOMMIT, Proposal, Vote, proposal_sign_bytes, vote_sign_bytes
@@ -108,6 +108,16 @@ def test_what_is_sent_for_one_announcement_is_bounded() -> None:
         for item in past.summarize()
     )
     assert len(past.find_conflicting(lie)) == 32
+
+
+def test_a_height_is_announced_a_few_times_and_again_when_it_has_changed() -> None:
+    past = make_past(*THREE)
+    for _ in range(TIMES_ANNOUNCED):
+        assert len(past.summarize()) == 1
+        past.on_announced()
+    assert past.summarize() == ()
+    past.on_vote(vote(3, A))
+    assert len(past.summarize()) == 1
 
 
 def test_memory_is_bounded_by_heights_and_rounds() -> None:

@@ -7,7 +7,6 @@ anything of the next height.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -16,8 +15,7 @@ from tana.types.evidence import Evidence
 from tana.types.messages import BlockPart, PeerMessage, Proposal, Vote
 
 
-@dataclass(frozen=True, slots=True)
-class Timer:
+class Timer(msgspec.Struct, frozen=True):
     """A timer. There is one of each kind: setting a kind again replaces the earlier timer."""
 
     kind: str
@@ -40,58 +38,50 @@ class Seen(msgspec.Struct, frozen=True, array_like=True, tag="seen", forbid_unkn
 LogRecord = Signed | Seen
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(msgspec.Struct, frozen=True):
     """Add a record to the log. Not durable until `Flush`."""
 
     record: LogRecord
 
 
-@dataclass(frozen=True, slots=True)
-class Flush:
+class Flush(msgspec.Struct, frozen=True):
     """Make every appended record durable before any later effect is performed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Broadcast:
+class Broadcast(msgspec.Struct, frozen=True):
     """Send a message to every connected peer (encode it once)."""
 
     message: PeerMessage
 
 
-@dataclass(frozen=True, slots=True)
-class SetTimer:
+class SetTimer(msgspec.Struct, frozen=True):
     """Give the timer back when it fires after `delay_ms`; replaces a pending timer of the same kind."""
 
     timer: Timer
     delay_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Decide:
+class Decide(msgspec.Struct, frozen=True):
     """The height is decided: the block is final and the certificate proves it."""
 
     block: Block
     certificate: Certificate
 
 
-@dataclass(frozen=True, slots=True)
-class Accuse:
+class Accuse(msgspec.Struct, frozen=True):
     """A validator signed two conflicting messages, and here they are, both verified."""
 
     evidence: Evidence
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True):
     """Something an operator or a checker may want to know: goes to the log, never back into the protocol."""
 
     name: str
-    fields: Mapping[str, object] = field(default_factory=dict)
+    fields: Mapping[str, object] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Halt:
+class Halt(msgspec.Struct, frozen=True):
     """The node must not go on: what was certified cannot be reconciled with what this node computed."""
 
     reason: str

@@ -200,9 +200,7 @@ class Tendermint:
         self._begin(now_ms)
         if vote.height < self.height:
             return self._accuse(self.past.on_vote(vote))
-        if vote.height > self.height or self.decided:
-            return []
-        if self.votes.holds(vote) or self.votes.is_over_bound(vote):
+        if vote.height > self.height or self.decided or not self.votes.is_news(vote):
             return []
         self._take_vote(vote)
         return self._evaluate()
@@ -215,8 +213,7 @@ class Tendermint:
         votes = quorum.list_votes()
         # What an equivocator says thirdly counts only once others have said it: hence those that are left again.
         for _ in range(2):
-            votes = [vote for vote in votes if not self.votes.holds(vote)]
-            if not all(self.votes.is_over_bound(vote) or self._take_vote(vote) for vote in votes):
+            if not all(self._take_vote(vote) for vote in votes if self.votes.is_news(vote)):
                 break
         return self._evaluate()
 

@@ -16,10 +16,8 @@ network another value is found out by both.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Container, Iterator
 
-from tana.types.evidence import get_value
 from tana.types.messages import PRECOMMIT, PREVOTE, Proposal, Vote
 from tana.types.validator_set import ValidatorSet
 
@@ -45,6 +43,7 @@ class VoteTally:
         """Power of all validators that voted, each once."""
         self.count = 0
         """How many votes are held."""
+        self._quorum: tuple[bool, bytes | None] = (False, None)
 
     def add(self, vote: Vote) -> bool:
         """Count a vote; False where it is here already or over the bound."""
@@ -57,6 +56,8 @@ class VoteTally:
         power = self._validators.get_power(vote.validator)
         self._votes[vote.validator] = (*earlier, vote)
         self._power_of[vote.block_hash] = backing + power
+        if not self._quorum[0] and self._validators.is_quorum(backing + power):
+            self._quorum = (True, vote.block_hash)
         self.count += 1
         if not earlier:
             self.power += power
@@ -83,6 +84,8 @@ class VoteTally:
         if dropped:
             self.power -= power
             self._set_tag(validator, TAG_NONE)
+            found = [value for value, power in self._power_of.items() if self._validators.is_quorum(power)]
+            self._quorum = (True, found[0]) if found else (False, None)
 
     def holds(self, vote: Vote) -> bool:
         return any(known.block_hash == vote.block_hash for known in self._votes.get(vote.validator, ()))
@@ -94,11 +97,8 @@ class VoteTally:
         return self._power_of.get(block_hash, 0)
 
     def find_quorum(self) -> tuple[bool, bytes | None]:
-        """`(True, hash or None for nil)` where one value has a quorum, else `(False, None)`."""
-        for block_hash, power in self._power_of.items():
-            if self._validators.is_quorum(power):
-                return True, block_hash
-        return False, None
+        """`(True, hash or None for nil)` where one value has a quorum, the first to get it, else `(False, None)`."""
+        return self._quorum
 
     def find_backed(self) -> list[bytes]:
         """The blocks with a third of the power."""
@@ -155,7 +155,7 @@ class VoteTally:
 def compute_tag(message: Vote | Proposal) -> bytes:
     """Four bytes that tell what a vote or proposal is for."""
     if isinstance(message, Proposal):
-        return hashlib.sha256(b"%b%d" % get_value(message)).digest()[:TAG_BYTES]
+        return message.block_hash[: TAG_BYTES - 1] + bytes([message.valid_round & 0xFF])
     return TAG_NIL if message.block_hash is None else message.block_hash[:TAG_BYTES]
 
 
@@ -178,12 +178,12 @@ class HeightVotes:
         """The tally of a round and kind, None where no vote has come."""
         return self._tallies.get((round, kind))
 
-    def holds(self, vote: Vote) -> bool:
-        return self.get(vote.round, vote.kind).holds(vote)
-
-    def is_over_bound(self, vote: Vote) -> bool:
-        """Whether `add` would refuse the vote for the values that its validator has in that round already."""
-        return self.get(vote.round, vote.kind).is_over_bound(vote)
+    def is_news(self, vote: Vote) -> bool:
+        """Whether it is not here already, and its validator has not used up its values in that round."""
+        tally = self._tallies.get((vote.round, vote.kind))
+        if tally is None or not tally.get(vote.validator):
+            return True
+        return not tally.holds(vote) and not tally.is_over_bound(vote)
 
     def add(self, vote: Vote, current_round: int) -> bool:
         """Count a verified vote; False where it is known already or over the bounds above."""
@@ -214,6 +214,8 @@ class HeightVotes:
         The paper asks for f + 1 messages of one round. Counting a validator that is further on as well is as safe
         (one of them is correct, so a correct validator is there) and lets a node that was away for long catch up.
         """
+        if not self._future_rounds:
+            return None
         reached = [
             (max(rounds), self._validators.get_power(validator))
             for validator, rounds in self._future_rounds.items()
@@ -232,8 +234,8 @@ class HeightVotes:
 
     def enter_round(self, round: int) -> None:
         """Rounds up to this one are no longer ahead: their votes stay."""
-        for validator, rounds in self._future_rounds.items():
-            self._future_rounds[validator] = [ahead for ahead in rounds if ahead > round]
+        ahead = {key: [each for each in rounds if each > round] for key, rounds in self._future_rounds.items()}
+        self._future_rounds = {key: rounds for key, rounds in ahead.items() if rounds}
 
     def keep_rounds(self, rounds: Container[int]) -> None:
         """Forget the votes of every other round."""

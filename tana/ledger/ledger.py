@@ -8,6 +8,7 @@ sender or clock, because a locked block is proposed again by others in later rou
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from tana.ledger.refusal import TransactionRefused
 from tana.ledger.rules import Context, apply_transaction
 from tana.ledger.state import (
     PROFILE_PREFIX,
+    SINCE_KEY,
     VALIDATORS_KEY,
     Account,
     Changes,
@@ -109,6 +111,8 @@ class Ledger:
         self._verifier = verifier
         self._candidates: dict[bytes, _Candidate] = {}
         self._proven: dict[bytes, None] = {}
+        self._since = State(tree).get_since()[-1]
+        self.context = Context.create(genesis, self.chain_id, height)
         self._set_tip(tree, height, block_hash, time_ms, decode_validators(tree.get(VALIDATORS_KEY)))
 
     @classmethod
@@ -188,6 +192,11 @@ class Ledger:
         assert candidate.execution.block.data == block.data, "the executed block is the committed one"
         self.verified.forget(candidate.leaves)
         self._candidates.clear()
+        changes = candidate.execution.changes
+        # Rows are sorted by key, and a one-tuple sorts before every pair that begins with it.
+        index = bisect_left(changes, (SINCE_KEY,))
+        if index < len(changes) and changes[index][0] == SINCE_KEY:
+            self._since = State(candidate.tree).get_since()[-1]
         self._set_tip(candidate.tree, block.height, block.hash, block.header.time_ms, candidate.validators)
         return candidate.execution
 
@@ -266,8 +275,7 @@ class Ledger:
         self.block_hash = block_hash
         self.time_ms = time_ms
         self.validators = validators
-        self.context = Context.create(self.genesis, self.chain_id, height)
-        self._since = State(tree).get_since()[-1]
+        self.context = self.context.at(height)
         self._next_validators = validators.advanced()
         if self.has_pending_change:
             self._next_validators = self._next_validators.changed(State(tree).get_parent_members())

@@ -56,6 +56,10 @@ class Context:
             genesis.parameters.requireChainId,
         )
 
+    def at(self, parent_height: int) -> Context:
+        """The same chain after another block."""
+        return Context(self.chain_id_text, parent_height, self.decimals, self.is_chain_id_required)
+
 
 def apply_transaction(state: State, transaction: Transaction, context: Context) -> None:
     """Change the state as a transaction says (its signature is somebody else's matter).

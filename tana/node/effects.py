@@ -6,7 +6,7 @@ What must be durable stands before the message it guards: `Append`s and their `F
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from tana.consensus.effects import (
     Append,
@@ -43,16 +43,14 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True):
     """Send a message to one connected peer; lost without harm where the link is gone."""
 
     peer: bytes
     message: PeerMessage
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(msgspec.Struct, frozen=True):
     """Persist a final block, its certificate and its state changes in one durable transaction."""
 
     block: Block
@@ -60,23 +58,20 @@ class Commit:
     execution: Execution
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True):
     """The mempool's answers to a `Submitted`, in the same order."""
 
     request_id: int
     admissions: tuple[Admission, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Dropped:
+class Dropped(msgspec.Struct, frozen=True):
     """Pending transactions that can no longer be executed: id and why (a stable code)."""
 
     transactions: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ServeBlocks:
+class ServeBlocks(msgspec.Struct, frozen=True):
     """Answer a peer's request with `Blocks` from the store: as many of [first, last] as fit a frame."""
 
     peer: bytes

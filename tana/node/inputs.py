@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from tana.consensus.effects import Timer
 from tana.types.messages import PeerMessage
@@ -20,42 +20,36 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(msgspec.Struct, frozen=True):
     """The node runs and its listeners answer. Comes first, once."""
 
 
-@dataclass(frozen=True, slots=True)
-class PeerConnected:
+class PeerConnected(msgspec.Struct, frozen=True):
     """A link to an admitted peer is up; `peer` is its 32-byte node key, proven by the handshake."""
 
     peer: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class PeerDisconnected:
+class PeerDisconnected(msgspec.Struct, frozen=True):
     """The link to a peer is gone."""
 
     peer: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(msgspec.Struct, frozen=True):
     """A decoded frame from a connected peer. Its signatures are not yet checked."""
 
     peer: bytes
     message: PeerMessage
 
 
-@dataclass(frozen=True, slots=True)
-class TimerFired:
+class TimerFired(msgspec.Struct, frozen=True):
     """A timer that an effect had set has run out (it may be stale by now: the machine knows)."""
 
     timer: Timer
 
 
-@dataclass(frozen=True, slots=True)
-class Submitted:
+class Submitted(msgspec.Struct, frozen=True):
     """Transactions from a client. Answered by one `Admitted` with the same `request_id`."""
 
     request_id: int

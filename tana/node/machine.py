@@ -7,8 +7,9 @@ socket or disk: `step(input, now_ms)` returns effects, and whoever drives it per
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tana.consensus.announcements import create_announcement, find_lacking
 from tana.consensus.certificate import verify_certificate
@@ -81,6 +82,9 @@ _OUTRUN = ("already_punished", "evidence_ahead")
 """Why evidence is refused that honest peers send while one of us is a block behind."""
 TRANSACTIONS_PER_MESSAGE = 100
 """Few enough that their signatures, checked in one go, hold a vote up by a few ms only."""
+
+
+ConsensusMessage = Vote | Proposal | BlockPart | VoteQuorum
 
 
 @dataclass(frozen=True)
@@ -170,7 +174,7 @@ class Machine:
         self._verifier = verifier
         self._records = list(records)
         self._sync = Sync()
-        self._early: dict[bytes, deque[Vote | Proposal | BlockPart | VoteQuorum]] = {}
+        self._early: dict[bytes, deque[ConsensusMessage]] = {}
         self._part_sent_ms: dict[bytes, int] = {}
         self._evidence_refusals: dict[bytes, int] = {}
         self._outbox: list[SignedTransaction] = []
@@ -182,6 +186,17 @@ class Machine:
         self._announced_step: tuple[int, int, int] = (0, 0, 0)
         self._effects: list[Effect] = []
         self._now_ms = 0
+        self._handlers: dict[type, Callable[[bytes, Any], None]] = {
+            Vote: self._on_consensus,
+            Proposal: self._on_consensus,
+            BlockPart: self._on_consensus,
+            VoteQuorum: self._on_consensus,
+            Announcement: self._on_announcement,
+            EvidenceMessage: self._on_evidence,
+            Transactions: self._on_transactions,
+            BlocksRequest: self._on_blocks_request,
+            Blocks: self._on_blocks,
+        }
         self.core = Tendermint(
             ledger.chain_id,
             self,
@@ -199,10 +214,17 @@ class Machine:
         if self.halted_reason:
             return []
         self._now_ms = now_ms
+        if type(input) is Received:
+            handle = self._handlers.get(type(input.message))
+            if handle is not None and input.peer in self._early:
+                handle(input.peer, input.message)
+        else:
+            self._on_other(input)
+        effects, self._effects = self._effects, []
+        return order_effects(effects)
+
+    def _on_other(self, input: Input) -> None:
         match input:
-            case Received(peer, message):
-                if peer in self._early:
-                    self._on_message(peer, message)
             case Submitted(request_id, transactions):
                 self._on_submitted(request_id, transactions)
             case TimerFired(timer):
@@ -214,8 +236,6 @@ class Machine:
             case Started():
                 self._effects.append(SetTimer(Timer("announce"), self.config.announce_interval_ms))
                 self._start_height()
-        effects, self._effects = self._effects, []
-        return order_effects(effects)
 
     # ------------------------------------------------------------------ Application of the consensus core
 
@@ -240,24 +260,7 @@ class Machine:
 
     # ------------------------------------------------------------------ inputs
 
-    def _on_message(self, peer: bytes, message: object) -> None:
-        match message:
-            case Vote() | Proposal() | BlockPart() | VoteQuorum():
-                self._on_consensus(peer, message)
-            case Announcement():
-                self._on_announcement(peer, message)
-            case Transactions():
-                self._on_transactions(message)
-            case EvidenceMessage(evidence):
-                self._on_evidence(peer, evidence)
-            case BlocksRequest():
-                last = min(message.last_height, self.ledger.height)
-                if message.first_height <= last:
-                    self._effects.append(ServeBlocks(peer, message.first_height, last))
-            case Blocks():
-                self._on_blocks(peer, message)
-
-    def _on_consensus(self, peer: bytes, message: Vote | Proposal | BlockPart | VoteQuorum) -> None:
+    def _on_consensus(self, peer: bytes, message: ConsensusMessage) -> None:
         if message.height == self.core.height + 1:
             # The peer decided before us: what it says of the next height is kept until we get there.
             early = self._early[peer]
@@ -266,16 +269,23 @@ class Machine:
             return
         self._give_to_core(message)
 
-    def _give_to_core(self, message: Vote | Proposal | BlockPart | VoteQuorum) -> None:
+    def _give_to_core(self, message: ConsensusMessage) -> None:
         match message:
             case Vote():
-                self._perform(self.core.on_vote(message, self._now_ms))
+                effects = self.core.on_vote(message, self._now_ms)
             case Proposal():
-                self._perform(self.core.on_proposal(message, self._now_ms))
+                effects = self.core.on_proposal(message, self._now_ms)
             case BlockPart():
-                self._perform(self.core.on_block(message, self._now_ms))
+                effects = self.core.on_block(message, self._now_ms)
             case VoteQuorum():
-                self._perform(self.core.on_quorum(message, self._now_ms))
+                effects = self.core.on_quorum(message, self._now_ms)
+        if effects:
+            self._perform(effects)
+
+    def _on_blocks_request(self, peer: bytes, request: BlocksRequest) -> None:
+        last = min(request.last_height, self.ledger.height)
+        if request.first_height <= last:
+            self._effects.append(ServeBlocks(peer, request.first_height, last))
 
     def _on_announcement(self, peer: bytes, announcement: Announcement) -> None:
         self._sync.on_claim(peer, announcement.height)
@@ -294,21 +304,21 @@ class Machine:
             for message in find_lacking(self.core, announcement):
                 if not isinstance(message, BlockPart) or self._may_send_part(peer):
                     self._effects.append(Send(peer, message))
-            if announcement.step > Step.NEW_HEIGHT:
+            if announcement.step > Step.NEW_HEIGHT and self.core.step == Step.NEW_HEIGHT:
                 self._perform(self.core.on_work(self._now_ms))
 
-    def _on_evidence(self, peer: bytes, evidence: Evidence) -> None:
+    def _on_evidence(self, peer: bytes, message: EvidenceMessage) -> None:
         if self._evidence_refusals.get(peer, 0) >= EVIDENCE_REFUSALS_MAX:
             return
         try:
-            self.evidence.add(evidence)
+            self.evidence.add(message.evidence)
         except InvalidInput as error:
             self._evidence_refusals[peer] = self._evidence_refusals.get(peer, 0) + 1
             if error.code not in _OUTRUN:
                 self._effects.append(Report("evidence_refused", {"peer": peer.hex(), "reason": error.message}))
         self._start_work()
 
-    def _on_transactions(self, message: Transactions) -> None:
+    def _on_transactions(self, peer: bytes, message: Transactions) -> None:
         for raw in message.transactions:
             if self.ledger.verified.get(raw.leaf) is not None:
                 continue
@@ -390,9 +400,11 @@ class Machine:
         return self.mempool.has_work() or len(self.evidence) > 0 or self.ledger.has_pending_change
 
     def _perform(self, effects: list[ConsensusEffect]) -> None:
+        has_accused = False
         for effect in effects:
             if isinstance(effect, Accuse):
                 self._on_accused(effect.evidence)
+                has_accused = True
             elif isinstance(effect, Decide):
                 # Checked before, but after many failed rounds its execution may have been forgotten.
                 self.ledger.execute_certified(effect.block)
@@ -404,7 +416,7 @@ class Machine:
                 elif isinstance(effect, Broadcast) and isinstance(effect.message, BlockPart):
                     self._part_sent_ms = dict.fromkeys(self._early, self._now_ms)
                 self._effects.append(effect)
-        if any(isinstance(effect, Accuse) for effect in effects):
+        if has_accused:
             self._start_work()
 
     def _on_accused(self, evidence: Evidence) -> None:
@@ -607,19 +619,18 @@ def order_effects(effects: list[Effect]) -> list[Effect]:
     if len(effects) < 2:
         return effects
     ordered: list[Effect] = []
-    stretch: list[Effect] = []
+    appends: list[Effect] = []
+    others: list[Effect] = []
+    has_flush = False
     for effect in effects:
-        if isinstance(effect, Commit):
-            ordered += _merge_flushes(stretch)
-            ordered.append(effect)
-            stretch = []
+        kind = type(effect)
+        if kind is Append:
+            appends.append(effect)
+        elif kind is Flush:
+            has_flush = True
+        elif kind is Commit:
+            ordered += (*appends, *((Flush(),) if has_flush else ()), *others, effect)
+            appends, others, has_flush = [], [], False
         else:
-            stretch.append(effect)
-    return ordered + _merge_flushes(stretch)
-
-
-def _merge_flushes(stretch: list[Effect]) -> list[Effect]:
-    appends: list[Effect] = [effect for effect in stretch if isinstance(effect, Append)]
-    others: list[Effect] = [effect for effect in stretch if not isinstance(effect, Append | Flush)]
-    flushes: list[Effect] = [Flush()] if len(appends) + len(others) < len(stretch) else []
-    return appends + flushes + others
+            others.append(effect)
+    return [*ordered, *appends, *((Flush(),) if has_flush else ()), *others]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import msgspec
 from tana.types.errors import InvalidInput
 from tana.types.evidence import MAX_EVIDENCE_PER_BLOCK, Evidence
 from tana.types.fields import Count, Hash, Height, PublicKey, Round, Signature
+from tana.types.lazy import lazy
 
 MAX_BLOCK_BYTES = 4 * 1024 * 1024
 """No block is larger, whatever a genesis says."""
@@ -91,11 +91,11 @@ class Block:
             raise InvalidInput("the block is not in its canonical encoding", code="malformed_block", field="block")
         return block
 
-    @functools.cached_property
+    @lazy
     def hash(self) -> bytes:
         return self.header.compute_hash()
 
-    @functools.cached_property
+    @lazy
     def leaves(self) -> tuple[bytes, ...]:
         """What the transactions root is computed from."""
         return tuple(raw.leaf for raw in self.transactions)

@@ -8,12 +8,12 @@ under equal fields prove nothing: anybody may hold an odd but valid copy.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 
 import msgspec
 
 from tana.types.errors import InvalidInput
+from tana.types.lazy import lazy
 from tana.types.vote import PROPOSAL, VOTE_NAMES, Proposal, Vote
 
 MAX_EVIDENCE_PER_BLOCK = 16
@@ -51,7 +51,7 @@ class Evidence(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
         """What was signed twice: `proposal`, `prevote` or `precommit`."""
         return VOTE_NAMES[self.first.kind] if isinstance(self.first, Vote) else "proposal"
 
-    @functools.cached_property
+    @lazy
     def hash(self) -> bytes:
         """32 bytes that name it, and a leaf of a block's evidence root."""
         return hashlib.sha256(b"tana/evidence/1" + _encoder.encode(self)).digest()

@@ -7,13 +7,13 @@ every retry and on every node.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from dataclasses import dataclass
 from typing import Any
 
 from tana.types import canonical
 from tana.types.errors import InvalidInput, TooLarge
+from tana.types.lazy import lazy
 
 TRANSACTION_TYPES = (
     "user_creation",
@@ -98,12 +98,12 @@ class SignedTransaction:
     signature: bytes
     transaction: Transaction
 
-    @functools.cached_property
+    @lazy
     def id(self) -> str:
         """SHA-256 of the signed text, 64 hex characters."""
         return hashlib.sha256(self.text).hexdigest()
 
-    @functools.cached_property
+    @lazy
     def leaf(self) -> bytes:
         """SHA-256 of text and signature: remembered once verified, and a leaf of the block's transaction root."""
         return hashlib.sha256(self.text + self.signature).digest()

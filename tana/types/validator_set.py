@@ -9,7 +9,6 @@ Invariants of `Members`: 1. at least one validator; 2. sorted by public key, eac
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 import msgspec
 
 from tana.types.errors import InvalidInput
+from tana.types.lazy import lazy
 
 MAX_TOTAL_POWER = 2**48
 MAX_VALIDATORS = 256
@@ -55,24 +55,24 @@ class Members:
             raise InvalidInput(f"the total power is over {MAX_TOTAL_POWER}", field="power")
         return cls(ordered)
 
-    @functools.cached_property
+    @lazy
     def total_power(self) -> int:
         return sum(validator.power for validator in self.validators)
 
-    @functools.cached_property
+    @lazy
     def by_key(self) -> dict[bytes, Validator]:
         """The validators by public key, in the order of the keys."""
         return {validator.public_key: validator for validator in self.validators}
 
-    @functools.cached_property
+    @lazy
     def powers(self) -> dict[bytes, int]:
         return {validator.public_key: validator.power for validator in self.validators}
 
-    @functools.cached_property
+    @lazy
     def indices(self) -> dict[bytes, int]:
         return {validator.public_key: index for index, validator in enumerate(self.validators)}
 
-    @functools.cached_property
+    @lazy
     def hash(self) -> bytes:
         """32 bytes that a header commits to: keys, powers and node ids."""
         return hashlib.sha256(b"tana/validators/1" + msgspec.msgpack.encode(self.to_rows())).digest()

@@ -103,7 +103,14 @@ compose: $(STAMP) ## Write the Compose files of three validators anew from their
 COMPOSE = docker compose -f docker-compose.yml $(if $(filter bridge,$(NETWORK)),-f docker-compose.bridge.yml,$(if $(TS_AUTHKEY),-f docker-compose.own-tailnet.yml))
 
 up: ## Bring up a mesh and three validators in containers, NETWORK=tailnet|bridge, or TS_AUTHKEY=… for your own tailnet
-	$(COMPOSE) up --build --detach
+	@$(COMPOSE) up --build --detach || { \
+		echo "error: the cluster did not come up; docs/docker.md says what such a line means, make down takes down what is there" >&2; \
+		exit 1; }
+	@echo
+	@echo "The cluster is coming up; its first block is a matter of seconds."
+	@echo "  curl http://localhost:$${VALIDATOR_1_STATUS_PORT:-9001}/health            how validator-1 is"
+	@echo "  docker compose logs --follow sovereign validator-1   what goes on"
+	@echo "  make down                                            take it down and forget its data"
 
 down: ## Take down the containers of `make up`, and what runs of the testbed left, and forget their data
 	$(COMPOSE) down --volumes --remove-orphans

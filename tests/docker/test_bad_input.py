@@ -5,6 +5,7 @@ Each case is a checkout whose Compose file is spoilt. docs/docker.md has the lis
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -17,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from tana.types.errors import Unavailable
-from testbed.backends.docker_engine import Compose
-from testbed.backends.docker_image import SOURCES, name_images
+from testbed.backends.docker_engine import Compose, find_engine
+from testbed.backends.docker_image import SOURCES, name_images, provide_images
 from testbed.backends.docker_leftovers import remove_run
 from testbed.backends.docker_model import ROOT
 from testbed.backends.docker_sdk import connect
@@ -42,11 +43,14 @@ def checkout(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def images(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The images are made beforehand, and what they are made of is not counted."""
-    for name, image in name_images().items():
-        monkeypatch.setenv(name, image)
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The images of this checkout, made beforehand where they are not here."""
+    names = name_images()
+    compose = Compose("tana-test-images", [ROOT / "docker-compose.yml"], {**os.environ, **names}, ROOT)
+    model = json.loads(compose.run("config", "--format", "json", timeout_s=LIMIT_S))
+    provide_images(connect(find_engine().host), compose, model, tmp_path_factory.mktemp("images"), print)
+    return names
 
 
 def spoil(checkout: Path, old: str, new: str) -> None:
@@ -56,7 +60,7 @@ def spoil(checkout: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new), "utf-8")
 
 
-def run_spoilt(checkout: Path, tmp_path: Path) -> tuple[str, float]:
+def run_spoilt(checkout: Path, tmp_path: Path, images: dict[str, str]) -> tuple[str, float]:
     """The first line of a run on a tailnet from that checkout, and how long it took, in seconds."""
     scenario = checkout / "three.toml"
     scenario.write_text(write_small(tmp_path).read_text("utf-8").replace("validators = 2", "validators = 3"), "utf-8")
@@ -65,6 +69,7 @@ def run_spoilt(checkout: Path, tmp_path: Path) -> tuple[str, float]:
     done = subprocess.run(
         [*command, "--runs-dir", str(tmp_path / "runs")],
         cwd=checkout,
+        env={**os.environ, **images},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -77,7 +82,7 @@ def run_spoilt(checkout: Path, tmp_path: Path) -> tuple[str, float]:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "words"),
+    "case",
     [
         (
             "TS_AUTHKEY: file:/bootstrap/key",
@@ -112,19 +117,25 @@ def run_spoilt(checkout: Path, tmp_path: Path) -> tuple[str, float]:
     ],
     ids=["auth key", "ca", "control server", "NET_ADMIN", "tun", "subnet"],
 )
-def test_invalid_setting_is_named(checkout: Path, tmp_path: Path, old: str, new: str, words: str) -> None:
+def test_invalid_setting_is_named(
+    checkout: Path, tmp_path: Path, images: dict[str, str], case: tuple[str, str, str]
+) -> None:
+    """A case is what stands in the Compose file, what stands there instead, and the line."""
+    old, new, words = case
     spoil(checkout, old, new)
-    line, took_s = run_spoilt(checkout, tmp_path)
+    line, took_s = run_spoilt(checkout, tmp_path, images)
     assert re.search(words, line), line
     # Nothing is waited for without end; how long exactly is the machine's affair.
     assert took_s < 4 * LIMIT_S
 
 
-def test_invalid_port_that_is_taken(tmp_path: Path) -> None:
+def test_invalid_port_that_is_taken(images: dict[str, str]) -> None:
     project = "tana-test-port"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        compose = Compose(project, [ROOT / "docker-compose.yml"], {**os.environ, "MESH_PORT": str(port)}, ROOT)
+        compose = Compose(
+            project, [ROOT / "docker-compose.yml"], {**os.environ, **images, "MESH_PORT": str(port)}, ROOT
+        )
         try:
             with pytest.raises(Unavailable) as caught:
                 compose.run("up", "--no-deps", "--detach", "mesh-anchor", timeout_s=LIMIT_S)

@@ -495,14 +495,14 @@ class Machine:
     # ------------------------------------------------------------------ sync
 
     def _request_blocks(self) -> None:
-        request = self._sync.next_request(self.core.height)
+        request = self._sync.next_request(self.core.height, self._now_ms)
         if request is not None:
             peer, message = request
             self._effects.append(Send(peer, message))
             self._effects.append(SetTimer(Timer("sync"), self.config.sync_timeout_ms))
 
     def _on_blocks(self, peer: bytes, message: Blocks) -> None:
-        if peer != self._sync.asked:
+        if not self._sync.is_owed(peer):
             return
         height_before = self.ledger.height
         is_good = True
@@ -518,12 +518,19 @@ class Machine:
                 break
             if self.halted_reason:
                 return
-        has_progressed = self.ledger.height > height_before
-        self._sync.on_answer(peer, is_good=is_good and has_progressed)
-        if has_progressed:
-            self._effects.append(Report("synced", {"height": self.ledger.height, "peer": peer.hex()}))
+        gained = self.ledger.height - height_before
+        self._sync.on_answer(peer, gained, self._now_ms, is_good=is_good)
+        if gained:
+            self._report_progress()
             self._start_height()
         self._request_blocks()
+
+    def _report_progress(self) -> None:
+        target = self._sync.find_progress(self.ledger.height + 1)
+        if target is not None:
+            self._effects.append(Report("syncing", {"height": self.ledger.height, "target": target}))
+        elif not self._sync.is_behind(self.ledger.height + 1):
+            self._effects.append(Report("synced", {"height": self.ledger.height}))
 
     def _apply_final(self, block: Block, certificate: Certificate) -> None:
         """Make a block from a peer final here. Raises `InvalidInput` where its certificate proves nothing."""

@@ -198,6 +198,44 @@ def test_a_decided_block_whose_execution_was_forgotten_is_executed_again() -> No
     assert len(net.hashes_at(4)) == 1
 
 
+@pytest.mark.parametrize("is_deaf", [True, False], ids=["hears_nothing", "is_not_heard"])
+def test_a_half_connected_node_stalls_nobody(is_deaf: bool) -> None:
+    """tendermint#5833: its links are up, and one direction of each carries nothing."""
+    net = MachineNet(4)
+    net.run_until(net.all_at(2))
+    net.is_lost = lambda sender, receiver, message: (receiver if is_deaf else sender) == 3
+    target = max(net.heights()) + 12
+    net.run_until(lambda: all(len(net.nodes[index].chain) >= target for index in range(3)), limit_ms=60_000)
+    net.is_lost = lambda sender, receiver, message: False
+    net.run_until(net.all_at(target + 2))
+
+
+def test_messages_of_an_older_chain_do_not_stop_a_new_one() -> None:
+    """Tendermint 0.33.6: the same keys, another genesis, and every vote of the old chain sent again."""
+    old = MachineNet(4, validators=4)
+    votes: list[Vote] = []
+
+    def record(sender: int, receiver: int, message: PeerMessage) -> bool:
+        if isinstance(message, Vote):
+            votes.append(message)
+        return False
+
+    old.is_lost = record
+    old.run_until(old.all_at(4))
+    net = MachineNet(4)
+    net.genesis = msgspec.structs.replace(net.genesis, createdAt=net.genesis.createdAt + 1)
+    for index in range(4):
+        net.stop(index)
+        net.nodes[index].log = []
+    for index in range(4):
+        net.start(index)
+    for vote in votes:
+        for node in net.nodes:
+            net.give(node, Received(net.keys[(node.index + 1) % 4].public_key, vote))
+    net.run_until(net.all_at(5))
+    assert not any(report.name == "equivocation" for node in net.nodes for report in node.reports)
+
+
 def test_a_hidden_lock_does_not_stop_the_chain() -> None:
     """malachite#956: a traitor's vote makes the polka that locks one; it told the others two other things."""
     net = MachineNet(4)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +30,9 @@ FIRST_PAUSE_MS = 500
 LONGEST_PAUSE_MS = 30_000
 STABLE_AFTER_MS = 60_000
 """A service that ran this long starts again with the first pause."""
+
+MAX_LOG_BYTES = 16 * 1024 * 1024
+"""A service's log that has grown over this becomes its `.1`; of each service there are two files at most."""
 
 _PR_SET_PDEATHSIG = 1
 _SETTINGS_EXIT_CODE = 2
@@ -173,6 +177,8 @@ class Supervisor:
             self._on_exit(service, code)
         elif _now_ms() >= service.next_probe_at_ms:
             self._is_up(service)
+            if rotate_log(service.log_path):
+                service.log_start = 0
 
     def _spawn(self, service: Service) -> None:
         with service.log_path.open("ab") as log:
@@ -237,6 +243,27 @@ class Supervisor:
         services = tuple(service.to_record() for service in self._services)
         record = self._record
         self._run_file.write(RunRecord(record.pid, record.start_time, record.dev, record.mesh_url, services))
+
+
+def rotate_log(path: Path, max_bytes: int = MAX_LOG_BYTES) -> bool:
+    """Begin a log anew once it is over a size, keeping the old one as `.1`. Whether it did.
+
+    The service goes on writing into the same file, at its end (O_APPEND): lines that it writes between the copy and
+    the cut are lost. On a full disk the old log is given up for room.
+    """
+    try:
+        if path.stat().st_size <= max_bytes:
+            return False
+        older = path.with_name(f"{path.name}.1")
+        try:
+            shutil.copyfile(path, older)
+        except OSError:
+            older.unlink(missing_ok=True)
+        os.truncate(path, 0)
+    except OSError:
+        # Somebody took the log away; a validator is not stopped for that.
+        return False
+    return True
 
 
 def compute_pause_ms(crashes_in_a_row: int) -> int:

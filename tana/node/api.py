@@ -44,6 +44,8 @@ class NodeInfo:
     public_key: bytes
     state: str = "pending"
     reason: str = ""
+    is_denied: bool = False
+    """Whether the mesh denied this node since it joined: its peers cut it off."""
     recovered: dict[str, Any] | None = None
     """The last recovery of this node's sign-state, where there was one."""
     node_ids: dict[bytes, str] = field(default_factory=dict)
@@ -165,6 +167,8 @@ class NodeApi:
             if status.state == "syncing":
                 target = find_target_height(status, machine.ledger.validators)
                 health["syncing"] = {"height": status.height, "target": target}
+            if info.is_denied and not status.reason:
+                health["reason"] = "the sovereign denied this node, for good: its peers have cut it off"
         if info.recovered is not None:
             health["recovered"] = info.recovered
         if not health["reason"]:

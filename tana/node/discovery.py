@@ -11,6 +11,7 @@ import structlog
 
 from tana.auth.keys import TRUSTED_STATUSES, KeyRegistry
 from tana.client.mesh import MeshNode
+from tana.crypto.keys import format_public_key
 from tana.node.api import NodeInfo
 from tana.node.links import Links
 from tana.node.mesh import MeshConnection
@@ -50,6 +51,7 @@ class Discovery:
         self._service_keys = service_keys
         self._links = links
         self._get_validators = get_validators
+        self._own_text = format_public_key(info.public_key)
         self._approved: list[MeshNode] | None = None
         self._news = asyncio.Event()
 
@@ -113,6 +115,7 @@ class Discovery:
             self._service_keys.update([msgspec.to_builtins(node) for node in nodes])
         except StorageError as error:
             _log.warning("service_keys_not_saved", reason=str(error))
+        self._info.is_denied = any(node.status == "denied" and node.public_key == self._own_text for node in nodes)
         self._approved = [node for node in nodes if node.status in TRUSTED_STATUSES]
         return self._update_book(self._approved)
 

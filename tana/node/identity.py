@@ -51,6 +51,8 @@ class SignState:
     records: tuple[LogRecord, ...] = ()
     sign_floor: SignFloor = NOTHING_SIGNED
     abstain_reason: str = ""
+    is_lost: bool = False
+    """Whether `tana validator recover` is the way back: not where the data folder is another key's."""
 
 
 def prepare_node(folder: Path | None, node_id: str, config_dir: Path | None = None) -> NodeIdentity:
@@ -75,7 +77,7 @@ def open_sign_state(data: DataFolder, key: KeyPair, chain_id: bytes, blocks: Blo
         log, records, sign_floor = open_log(data, key, chain_id, blocks)
     except StorageError as error:
         _log.error("abstaining", reason=error.message, remedy=error.remedy)
-        return SignState(None, abstain_reason=str(error))
+        return SignState(None, abstain_reason=str(error), is_lost=error.code != "other_key")
     if log.torn_bytes:
         _log.warning("sign_state_torn_tail_cut", bytes=log.torn_bytes)
     for recovery in log.recoveries:

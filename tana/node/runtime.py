@@ -222,6 +222,9 @@ class _Node:
         if sign_state.log is not None:
             self._stack.callback(sign_state.log.close)
             self._info.recovered = next(map(show_recovery, reversed(sign_state.log.recoveries)), None)
+        abstain_reason = sign_state.abstain_reason
+        if sign_state.is_lost:
+            abstain_reason += f". Here that is: {describe_recovery(self._settings)}"
         machine = Machine(
             create_machine_config(self._settings),
             ledger,
@@ -231,7 +234,7 @@ class _Node:
             own_key=key.public_key,
             records=sign_state.records,
             sign_floor=sign_state.sign_floor,
-            abstain_reason=sign_state.abstain_reason,
+            abstain_reason=abstain_reason,
         )
         self._hooks.on_begin(
             Beginning(
@@ -371,6 +374,14 @@ def open_chain(data: DataFolder, signed: SignedGenesis) -> tuple[ChainStore, Led
         store.close()
         raise StorageError(f"{store.path}: {error.message}", remedy=error.remedy, code=error.code) from None
     return store, ledger
+
+
+def describe_recovery(settings: ValidatorSettings) -> str:
+    """The command that an operator types to make a new sign-state for this node."""
+    words = ["tana validator recover", "--node-id", settings.node_id, "--data", str(settings.data_path)]
+    if settings.config_path is not None:
+        words += ["--config-dir", str(settings.config_path)]
+    return " ".join([*words, "--mesh-url", settings.mesh_url])
 
 
 def create_machine_config(settings: ValidatorSettings) -> MachineConfig:

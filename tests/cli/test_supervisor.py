@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tana.cli.runfile import RunFile, ServiceRecord, read_start_time
-from tana.cli.supervisor import FIRST_PAUSE_MS, LONGEST_PAUSE_MS, compute_pause_ms
+from tana.cli.supervisor import FIRST_PAUSE_MS, LONGEST_PAUSE_MS, compute_pause_ms, rotate_log
 from tests.cli.helpers import Process, find_free_port, running, wait_until
+from tests.node.full_disk import limit_file_size
 
 Start = Callable[..., Process]
 
@@ -150,3 +151,32 @@ def test_pauses_grow_up_to_a_bound() -> None:
     assert pauses[:3] == [FIRST_PAUSE_MS, 2 * FIRST_PAUSE_MS, 4 * FIRST_PAUSE_MS]
     assert pauses == sorted(pauses)
     assert pauses[-1] == LONGEST_PAUSE_MS
+
+
+def test_log_is_bounded_and_its_writer_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "validator.log"
+    with path.open("ab", buffering=0) as log:
+        for letter in (b"a", b"b", b"c"):
+            log.write(letter * 100)
+            assert not rotate_log(path, 100)
+            log.write(b"!")
+            assert rotate_log(path, 100)
+            assert (tmp_path / "validator.log.1").read_bytes() == letter * 100 + b"!"
+            assert path.stat().st_size == 0
+        log.write(b"after")
+    assert path.read_bytes() == b"after"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["validator.log", "validator.log.1"]
+
+
+def test_log_makes_room_on_a_full_disk(tmp_path: Path) -> None:
+    path = tmp_path / "validator.log"
+    path.write_bytes(b"x" * 200)
+    (tmp_path / "validator.log.1").write_bytes(b"older")
+    with limit_file_size(50):
+        assert rotate_log(path, 100)
+    assert path.stat().st_size == 0
+    assert not (tmp_path / "validator.log.1").exists()
+
+
+def test_log_that_is_gone_is_no_error(tmp_path: Path) -> None:
+    assert not rotate_log(tmp_path / "validator.log", 100)

@@ -140,6 +140,11 @@ def test_denied_follower_is_cut_off_at_once(tmp_path: Path, monkeypatch: pytest.
                 return await count_peers() == [1, 1, 0]
 
             await wait_until(is_cut_off)
+
+            async def says_why() -> bool:
+                return "denied this node" in (await cluster.get_health(follower)).get("reason", "")
+
+            await wait_until(says_why)
             reached = (await cluster.get_health(first))["currentHeight"]
             await cluster.wait_height(second, reached + 3)
             assert await count_peers() == [1, 1, 0]
@@ -249,6 +254,7 @@ def test_wiped_sign_state_abstains(tmp_path: Path) -> None:
             await last.start()
             health = await cluster.wait_state(last, "abstaining")
             assert "sign-state" in health["reason"]
+            assert "tana validator recover --node-id validator-4 --data " in health["reason"]
             # It follows the others, and its certificate power is missing from theirs.
             await cluster.wait_height(last, health["currentHeight"] + 5)
             block = await cluster.get(last, "ledger", f"/blocks/{health['currentHeight'] + 5}")
@@ -286,7 +292,7 @@ def test_nothing_is_heard_before_the_log_is_replayed(tmp_path: Path) -> None:
 
             async def has_voted() -> bool:
                 consensus = (await cluster.get_health(first))["consensus"]
-                return bool(consensus["step"] == "prevote" and consensus["missing"] == ["validator-3"])
+                return consensus["step"] in ("prevote", "precommit") and consensus["missing"] == ["validator-3"]
 
             await wait_until(has_voted)
             hooks = RecordingHooks()

@@ -112,15 +112,22 @@ class MemoVerifier:
 
 @dataclass(frozen=True)
 class Run:
-    """What a run's folder says of it: the names and keys of its nodes, and its history."""
+    """What there is of a run: its nodes' keys and journals, and its history from `start_ms` on.
 
-    seed: int
-    node_ids: tuple[str, ...]
+    Without any history it is not known what was submitted and what had to happen.
+    """
+
+    keys: Mapping[str, KeyPair]
+    """The node keys, by node id."""
     traitors: frozenset[str]
     start_ms: int
     events: list[dict[str, Any]]
     journals: Mapping[str, bytes]
     is_virtual: bool
+
+    @property
+    def node_ids(self) -> tuple[str, ...]:
+        return tuple(self.keys)
 
     @property
     def absent(self) -> list[str]:
@@ -144,8 +151,7 @@ def load_run(folder: Path) -> Run:
             field="run",
         )
     return Run(
-        seed=run["seed"],
-        node_ids=tuple(item["node_id"] for item in run["validators"]),
+        keys={item["node_id"]: make_key(run["seed"], f"node/{item['node_id']}") for item in run["validators"]},
         traitors=frozenset(run["traitors"]),
         start_ms=run["start_ms"],
         events=events,
@@ -163,10 +169,7 @@ class Replay:
         # What needs two runs cannot be fed by one.
         invariants = [invariant for invariant in make_invariants() if RUNS not in invariant.needs]
         self.trace = Trace(invariants, self.verifier, is_virtual=run.is_virtual)
-        self.nodes = {
-            name: NodeReplay(name, make_key(run.seed, f"node/{name}"), name not in run.traitors)
-            for name in run.node_ids
-        }
+        self.nodes = {name: NodeReplay(name, key, name not in run.traitors) for name, key in run.keys.items()}
         self.watchers: list[Watcher] = []
         self._chain: dict[int, tuple[Header, tuple[tuple[bytes, bytes | None], ...]]] = {}
         self._offset_us = 0
@@ -190,7 +193,7 @@ class Replay:
         """Take every step again."""
         # What was submitted was so before its ms, and everything else was noted after it had happened.
         streams = [self._read_history(is_submission=True), self._read_history(is_submission=False)]
-        for feed in (TRANSACTIONS, EXPECTATIONS):
+        for feed in (TRANSACTIONS, EXPECTATIONS) if self.run.events else ():
             self.trace.offer(feed)
         if not any(self.run.journals.values()):
             for feed in (STEPS, GAUGES, CHAIN):
@@ -289,7 +292,7 @@ class Replay:
         """The machine as it was made. Raises `StorageError` where what was committed before is not known."""
         genesis = msgspec.json.decode(frame.genesis, type=Genesis)
         if frame.key != node.key.public_key:
-            raise StorageError(f"its key is not the one that seed {self.run.seed} gives {node.name}")
+            raise StorageError(f"its key is not the one that {node.name} has by the run's seed")
         ledger = Ledger.from_genesis(genesis, self.verifier)
         if frame.height > 0:
             rows = dict(ledger.tree.items())

@@ -8,7 +8,9 @@ What is looked at, after each kill and at the end:
 - whoever was killed starts again, and at the end all reach a common height;
 - no validator ever signed two messages for one (height, round, kind): everything in every sign-state, what a node
   signed itself and what it took from the others, read at each kill, before pruning can forget it;
-- one block at each height on every validator, and every acknowledged transaction in it, exactly once.
+- one block at each height on every validator, and every acknowledged transaction in it, exactly once;
+- the journals that the validators keep, across every kill: taken again they give the same effects, and no invariant of
+  the testbed is violated.
 
 Exit codes: 0 proven, 1 violated, 2 could not tell (the time was up before the kills were done).
 """
@@ -33,6 +35,7 @@ import httpx
 import structlog
 
 from tana.cli.output import print_fields
+from tana.client.keyfiles import get_node_key_path, read_key
 from tana.ledger.ledger import Ledger
 from tana.node.log import list_segment_files
 from tana.node.segment import SegmentReader
@@ -41,6 +44,10 @@ from tana.types.block import Block
 from tana.types.errors import StorageError
 from tana.types.genesis import SignedGenesis
 from tana.types.messages import Proposal, Vote
+from testbed.child import CONTROL_VARIABLE
+from testbed.journal import SUFFIX, collect_journals
+from testbed.replay import Replay, Run
+from testbed.verdict import Outcome
 from tests.cli.helpers import find_port_offset
 from tests.node.cluster import SOVEREIGN, Mesh, make_transfer, run_mesh, wait_until
 
@@ -102,15 +109,14 @@ class Validator:
             "TANA_PREVOTE_TIMEOUT_MS": "150",
             "TANA_PRECOMMIT_TIMEOUT_MS": "150",
             "TANA_PORT_OFFSET": str(self.port_offset),
+            CONTROL_VARIABLE: str(self.root / "nodes" / self.node_id / "control.json"),
         }
         self.lives += 1
         with self.log_path.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "tana.cli.main",
-                "validator",
-                "run",
+                "testbed.validator",
                 env=environment,
                 cwd=ROOT,
                 stdout=log,
@@ -236,6 +242,7 @@ async def soak(root: Path, *, kills: int, seed: int, max_seconds: float) -> dict
     for validator in validators:
         evidence.read(validator)
     height, found = _compare(validators, signed, client.acknowledged)
+    steps = _replay(root, [validator.node_id for validator in validators])
     return {
         "kills": kills,
         "seed": seed,
@@ -244,6 +251,7 @@ async def soak(root: Path, *, kills: int, seed: int, max_seconds: float) -> dict
         "acknowledged transactions": len(client.acknowledged),
         "transactions on the chain": found,
         "height": height,
+        "steps replayed": steps,
     }
 
 
@@ -322,6 +330,28 @@ def _compare(validators: list[Validator], signed: SignedGenesis, acknowledged: d
     for store in stores:
         store.close()
     return height, len(seen)
+
+
+def _replay(root: Path, node_ids: list[str]) -> int:
+    """Take every step of every life again; how many those were. Raises `Violation`."""
+    collect_journals(root / "nodes", node_ids, root / "journals")
+    replay = Replay(
+        Run(
+            keys={name: read_key(get_node_key_path(name, root / "config"), node_id=name) for name in node_ids},
+            traitors=frozenset(),
+            start_ms=0,
+            events=[],
+            journals={name: (root / "journals" / f"{name}{SUFFIX}").read_bytes() for name in node_ids},
+            is_virtual=False,
+        )
+    )
+    replay.play()
+    for verdict in replay.finish():
+        if verdict.outcome is Outcome.VIOLATED or (
+            verdict.check == "journals" and verdict.outcome is not Outcome.PROVEN
+        ):
+            raise Violation(str(verdict))
+    return replay.steps
 
 
 def _read_block(store: ChainStore, height: int) -> Block:

@@ -18,6 +18,7 @@ def test_validators_survive_being_killed(tmp_path: Path) -> None:
     assert shown["lives"] == 12
     assert shown["acknowledged transactions"]
     assert shown["signed messages compared"]
+    assert shown["steps replayed"]
 
 
 def test_invalid_second_message_for_a_slot() -> None:

@@ -81,7 +81,7 @@ class Violation:
     facts: Mapping[str, object] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"invariant {self.number} {self.name}: {self.line}"
+        return f"invariant {self.number} {self.name}: {self.line}" if self.number else f"{self.name}: {self.line}"
 
 
 @dataclass(frozen=True, slots=True)

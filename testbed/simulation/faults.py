@@ -10,11 +10,17 @@ from testbed.simulation.disk import Disk
 from testbed.simulation.network import Network
 from testbed.simulation.node import SimulatedNode
 from testbed.simulation.schedule import PlannedFault
+from testbed.simulation.scheduler import Scheduler
+
+LOOK_MS = 7
+LOOKS_MAX = 300
+"""How often, and how many times, a fault looks whether its moment has come."""
 
 
 class Site(Protocol):
     """What faults may act on."""
 
+    scheduler: Scheduler
     network: Network
     keys: tuple[bytes, ...]
     clocks: list[Clock]
@@ -79,6 +85,41 @@ class Crash(SimulatedFault):
 
     def damage(self, number: int) -> None:
         """What else happens to its disk while it is down."""
+
+
+class CrashLocked(Crash):
+    """Whoever is the next to be locked for a while dies: what it is locked on must be in its log."""
+
+    _height = -1
+    _candidate: SimulatedNode | None = None
+
+    def apply(self) -> None:
+        self._looks = 0
+        self._look()
+
+    def undo(self) -> None:
+        self._looks = LOOKS_MAX
+        if self.evidence:
+            self.site.start(self._number)
+
+    def _look(self) -> None:
+        """Look around until somebody is locked at the same height as at the last look."""
+        if self._looks >= LOOKS_MAX:
+            return
+        for number in range(len(self.site.keys)):
+            node = self.site.get_node(number)
+            if node is None or node.machine.core.locked_round < 0:
+                continue
+            core = node.machine.core
+            if node is self._candidate and core.height == self._height:
+                self._number = number
+                self.evidence = f"{node.name} was locked since round {core.locked_round} of height {core.height}"
+                self.site.kill(number)
+                return
+            self._candidate, self._height = node, core.height
+            break
+        self._looks += 1
+        self.site.scheduler.call_after(LOOK_MS, self._look)
 
 
 class WipedData(Crash):
@@ -286,6 +327,7 @@ class ClockDrift(ClockOffset):
 
 SIMULATED_FAULTS: dict[str, type[SimulatedFault]] = {
     "crash": Crash,
+    "crash_locked": CrashLocked,
     "wiped_data": WipedData,
     "wiped_sign_state": WipedSignState,
     "pause": Pause,

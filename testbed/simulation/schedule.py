@@ -21,6 +21,7 @@ MAX_NODES = 16
 
 FaultKind = Literal[
     "crash",
+    "crash_locked",
     "wiped_data",
     "wiped_sign_state",
     "pause",
@@ -45,6 +46,9 @@ FaultKind = Literal[
 FAULT_KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
 MEMBERSHIP: tuple[FaultKind, ...] = ("power", "leave", "join", "denied")
 """What changes the validator set for good."""
+
+ON_NOBODY: tuple[FaultKind, ...] = ("loss", "duplicate", "reorder", "delay", "ring", "mesh_down", "crash_locked")
+"""What is about no node in particular."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 Rate = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
@@ -195,7 +199,7 @@ def make_schedule(seed: int, nodes: int = 4, heights: int = 60) -> Schedule:
             reorder=_draw_rate(draw, 0.3) if is_rough and "reorder" in kinds else 0.0,
         ),
         clocks=_draw_clocks(draw, nodes) if "clock_offset" in kinds or "clock_drift" in kinds else (),
-        adversary_ms=draw.choice((50, 300, 1500)) if draw.random() < 0.25 else 0,
+        adversary_ms=draw.choice((50, 300, 800, 1500)) if draw.random() < 0.35 else 0,
         transaction_interval_ms=draw.choice((0, 20, 50, 50, 100, 200)),
         faults=faults,
         traitors=traitors,
@@ -246,7 +250,15 @@ def check_schedule(schedule: Schedule, file: str) -> None:
                 f"{file}: faults[{index}].nodes {list(fault.nodes)}: nodes are numbered 0 to {schedule.nodes - 1}",
                 field=f"faults[{index}].nodes",
             )
-        if not fault.nodes and fault.kind not in ("loss", "duplicate", "reorder", "delay", "ring", "mesh_down"):
+        if not fault.nodes and fault.kind not in (
+            "loss",
+            "duplicate",
+            "reorder",
+            "delay",
+            "ring",
+            "mesh_down",
+            "crash_locked",
+        ):
             raise SettingsError(
                 f"{file}: faults[{index}].nodes is empty and {fault.kind} needs some", field=f"faults[{index}].nodes"
             )
@@ -356,6 +368,8 @@ def _draw_fault(
             chosen = (nodes - 1,)
         case "mesh_down":
             chosen = ()
+        case "crash_locked":
+            chosen, duration_ms = (), draw.choice((400, 1500))
         case _:
             pass
     is_noticed = draw.random() < 0.5

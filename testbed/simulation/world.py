@@ -148,7 +148,13 @@ class World:
         self._goal: tuple[tuple[int, ...], int] | None = None
         self._adversary: Adversary | None = None
         if schedule.adversary_ms:
-            self._adversary = Adversary(self._get_validators, schedule.adversary_ms)
+            self._adversary = Adversary(
+                self.scheduler,
+                self._get_validators,
+                schedule.adversary_ms,
+                keys=self.keys,
+                seed=str(schedule.seed),
+            )
             self.network.inspector = self._adversary
         signers = [make_signer(schedule, f"client/{number}") for number in range(CLIENTS)]
         sovereign = make_signer(schedule, "sovereign")

@@ -10,19 +10,23 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
+from tana.consensus.tendermint import Tendermint
+from tana.node.machine import Machine
+from tana.types.block import Block
 from tana.types.validator_set import ValidatorSet
-from testbed.simulation.schedule import FAULT_KINDS, FaultKind, PlannedFault, Schedule, make_schedule
+from testbed.simulation.schedule import FAULT_KINDS, FaultKind, PlannedFault, Schedule, TimingPlan, make_schedule
 from testbed.simulation.world import World, run_schedule
 from tests.testbed.forging import ROOT
 
 CALM = Schedule(seed=1, nodes=4, heights=15, transaction_interval_ms=20)
+HASTY = TimingPlan(propose_timeout_ms=200, prevote_timeout_ms=100, precommit_timeout_ms=100, timeout_delta_ms=50)
 
 RUN = """
 import sys
 from testbed.simulation.schedule import make_schedule
 from testbed.simulation.world import run_schedule
 for seed in map(int, sys.argv[1:]):
-    outcome = run_schedule(make_schedule(seed, heights=20))
+    outcome = run_schedule(make_schedule(seed, heights=9))
     print(outcome.trace_hash, outcome.violation)
 """
 
@@ -70,6 +74,7 @@ FAULTS: dict[FaultKind, PlannedFault] = {
 } | {
     "halves": PlannedFault("halves", 2, duration_ms=150, nodes=(0, 2)),
     "one_way": PlannedFault("one_way", 2, duration_ms=150, nodes=(1, 2)),
+    "crash_locked": PlannedFault("crash_locked", 2, duration_ms=2000),
     "half_connected": PlannedFault("half_connected", 2, duration_ms=150, nodes=(1, 2), is_noticed=True),
     "power": PlannedFault("power", 2, duration_ms=300, nodes=(1,), by=2),
     "leave": PlannedFault("leave", 2, duration_ms=300, nodes=(1,)),
@@ -86,7 +91,9 @@ def test_each_fault_touches_something_and_is_undone(kind: FaultKind) -> None:
     if kind == "mesh_down":
         faults = (replace(FAULTS[kind], duration_ms=2500), STANDSTILL)
     powers = (1, 1, 1, 0) if kind == "join" else ()
-    world = World(replace(CALM, heights=40, powers=powers, faults=faults))
+    # Nobody is locked for long unless somebody holds votes back.
+    adversary_ms = 400 if kind == "crash_locked" else 0
+    world = World(replace(CALM, heights=40, powers=powers, faults=faults, adversary_ms=adversary_ms))
     outcome = world.run()
     assert outcome.violation is None
     window = outcome.windows[0]
@@ -146,6 +153,31 @@ def test_a_chain_without_a_quorum_stands_still_and_goes_on_after_it_is_healed() 
     assert outcome.virtual_ms > 2000
 
 
+def test_the_adversary_locks_a_node_alone_and_costs_rounds_only() -> None:
+    world = World(replace(CALM, heights=30, timing=HASTY, adversary_ms=800))
+    outcome = world.run()
+    assert outcome.violation is None
+    assert world.network.delayed > 20
+    certificates = [world.disks[0].blocks.get_block(height) for height in range(1, 19)]
+    assert any(stored is not None and stored.certificate.round > 0 for stored in certificates)
+
+
+def test_a_forgotten_lock_is_found_through_the_adversary(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = Tendermint._answer_proposal
+
+    def forget(
+        self: Tendermint, block: Block, objection: str | None, is_free: bool, lines: tuple[int, int, int]
+    ) -> None:
+        answer(self, block, objection, True, lines)
+
+    monkeypatch.setattr(Tendermint, "_answer_proposal", forget)
+    violations = (
+        run_schedule(replace(CALM, seed=seed, heights=40, timing=HASTY, adversary_ms=800)).violation
+        for seed in range(5)
+    )
+    assert any(violation is not None and violation.name == "lock_rule" for violation in violations)
+
+
 def test_a_quorum_one_too_low_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ValidatorSet, "is_quorum", lambda self, power: 3 * power >= 2 * self.total_power - 2)
     halves = PlannedFault("halves", 3, duration_ms=2000, nodes=(0, 1))
@@ -155,8 +187,6 @@ def test_a_quorum_one_too_low_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_node_that_ends_by_itself_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tana.node.machine import Machine
-
     def fail(self: Machine, *arguments: object) -> None:
         raise RuntimeError("a bug")
 
@@ -168,8 +198,6 @@ def test_a_node_that_ends_by_itself_is_found(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_quorum_that_does_not_go_on_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who never starts another round waits for ever for the proposal of the one that is down."""
-    from tana.consensus.tendermint import Tendermint
-
     monkeypatch.setattr(Tendermint, "on_timeout", lambda self, timer, now_ms: [])
     violation = run_schedule(replace(CALM, broken=(3,))).violation
     assert violation is not None

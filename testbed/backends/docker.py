@@ -49,7 +49,7 @@ from testbed.plan import NodePlan, Plan
 from testbed.ports import HOST
 
 POLL_INTERVAL_S = 0.05
-COMPOSE_TIMEOUT_S = 30
+COMPOSE_TIMEOUT_S = 60
 IMAGE_USER = 10001
 """The user of the image: Dockerfile."""
 TAILNET = ipaddress.ip_network("100.64.0.0/10")

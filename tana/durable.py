@@ -45,12 +45,12 @@ def write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder and those above it where they are missing, durably. Raises `OSError`."""
+def make_folder(path: Path, mode: int = 0o777) -> None:
+    """Make a folder and those above it where they are missing, durably; `mode` is its own. Raises `OSError`."""
     if path.is_dir():
         return
     make_folder(path.parent)
-    path.mkdir(exist_ok=True)
+    path.mkdir(mode, exist_ok=True)
     sync_folder(path.parent)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tana.durable import write_atomically
+from tana.durable import make_folder, write_atomically
 from tana.types.errors import StorageError
 
 
@@ -35,6 +35,31 @@ def test_order_is_write_flush_rename_flush_the_directory(tmp_path: Path, monkeyp
     monkeypatch.setattr(os, "replace", note_replace)
     write_atomically(tmp_path / "file", b"data")
     assert steps == ["flush", "rename", "flush directory"]
+
+
+def test_folder_is_made_with_those_above_it_and_each_name_is_flushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[str] = []
+    sync = os.fsync
+
+    def note_sync(descriptor: int) -> None:
+        flushed.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    make_folder(tmp_path / "one" / "two" / "three", 0o700)
+    assert flushed == [tmp_path.name, "one", "two"]
+    assert (tmp_path / "one" / "two" / "three").stat().st_mode & 0o777 == 0o700
+    make_folder(tmp_path / "one")
+    assert len(flushed) == 3
+
+
+def test_invalid_folder_in_the_place_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OSError, match=r"exists|Not a directory"):
+            make_folder(path)
 
 
 def test_invalid_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from tana.crypto.keys import KeyPair, parse_public_key
-from tana.durable import sync_folder
+from tana.durable import make_folder, sync_folder
 from tana.types import canonical
 from tana.types.errors import Conflict, InvalidInput, SettingsError
 
@@ -172,7 +172,7 @@ def _make_folder(folder: Path) -> None:
     if not folder.is_dir():
         # A file in the folder's place must not be reported as an existing key.
         with contextlib.suppress(FileExistsError):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(folder, 0o700)
     if not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from tana.consensus.effects import Accuse, Append, Broadcast, ConsensusEffect, Report, Seen, SetTimer, Timer
+from tana.consensus.effects import Accuse, Append, Broadcast, ConsensusEffect, Report, Seen, SetTimer, Signed, Timer
 from tana.consensus.tendermint import Step, Tendermint, Timeouts
 from tana.types.block import Block, CommitSignature, RawTransaction
 from tana.types.evidence import Evidence
@@ -326,6 +326,27 @@ def test_nothing_is_signed_at_or_below_the_floor(kind: int) -> None:
     slots = [(vote.round, vote.kind) for vote in sent(effects) if isinstance(vote, Vote)]
     assert slots[-1] == (first_round, PRECOMMIT)
     assert all(slot > (3, kind) for slot in slots)
+
+
+def test_lock_survives_a_recovery_above_it() -> None:
+    """`tana validator recover` kept the records of the height: above the floor, the node still holds to its lock."""
+    signed = Signed(make_vote(0, PRECOMMIT, BLOCK.hash))
+    records: list[Signed | Seen] = [Seen(BlockPart(1, BLOCK.data)), signed]
+    application = ToyApplication(0, KEYS[0])
+    core = Tendermint(
+        CHAIN_ID, application, Timeouts(), StandInSigner(KEYS[0]), verify_stand_in, sign_floor=(1, 4, PRECOMMIT)
+    )
+    effects = core.start_height(1, VALIDATORS, 0, records)
+    assert (core.round, core.locked_round, core.locked_hash) == (5, 0, BLOCK.hash)
+    assert signed.message in sent(effects)
+    other = make_block(1, 8)
+    proposer = KEYS.index(VALIDATORS.get_proposer(5).public_key)
+    assert proposer != 0, "somebody else proposes"
+    effects = core.on_proposal(make_proposal(proposer, round=5, block_hash=other.hash), 0)
+    effects += core.on_block(BlockPart(1, other.data), 0)
+    votes = [message for message in sent(effects) if isinstance(message, Vote)]
+    assert [(vote.round, vote.kind, vote.block_hash) for vote in votes] == [(5, PREVOTE, None)]
+    assert any("locked on" in str(reason) for reason in reasons(effects))
 
 
 def test_a_floor_at_another_height_changes_nothing() -> None:

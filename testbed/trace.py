@@ -7,10 +7,11 @@ asks for costs nothing: lists of handlers are made once, and each effect is look
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 from tana.crypto.keys import Verifier, verify
-from tana.node.effects import Append, Broadcast, Commit, Effect, Flush, Halt, Report, Send, Signed
-from tana.node.inputs import Input, Received
+from tana.node.effects import Append, Broadcast, Commit, Effect, Flush, Halt, Send, Signed
+from tana.node.inputs import Input
 from tana.node.machine import MachineGauges
 from tana.types.messages import PREVOTE, BlockPart, Proposal, Vote
 from tana.types.transaction import SignedTransaction
@@ -21,8 +22,7 @@ from testbed.verdict import Verdict
 
 __all__ = ["Begin", "Expectation", "Trace", "Violation"]
 
-CARRIERS = (Broadcast, Send)
-SENT = (Vote, Proposal, BlockPart)
+SENT = frozenset({Vote, Proposal, BlockPart})
 """What `on_sent` is about."""
 
 
@@ -60,13 +60,21 @@ class Trace:
 
         self._on_begin, self._on_end = collect("on_begin"), collect("on_end")
         self._on_wipe, self._on_final = collect("on_wipe"), collect("on_final")
-        self._on_signed, self._on_seen = collect("on_signed"), collect("on_seen")
-        self._on_received, self._on_sent = collect("on_received"), collect("on_sent")
-        self._on_commit = collect("on_commit")
-        self._on_report, self._on_halt = collect("on_report"), collect("on_halt")
+        self._on_signed = collect("on_signed")
+        self._on_vote, self._on_proposal = collect("on_vote"), collect("on_proposal")
+        self._on_sent, self._on_commit, self._on_halt = collect("on_sent"), collect("on_commit"), collect("on_halt")
         self._on_gauges = collect("on_gauges")
         self._on_submitted, self._on_acknowledged = collect("on_submitted"), collect("on_acknowledged")
         self._on_expect, self._on_runs = collect("on_expect"), collect("on_runs")
+        self._watch: dict[type[Any], Callable[[NodeFacts, Any], None]] = {
+            Append: self._append,
+            Flush: self._flush,
+            Commit: self._commit,
+        }
+        if self._on_sent:
+            self._watch |= {Broadcast: self._send, Send: self._send}
+        if self._on_halt:
+            self._watch[Halt] = self._halt
 
     # ------------------------------------------------------------------ nodes
 
@@ -90,31 +98,11 @@ class Trace:
         if not facts.is_correct:
             return
         world.now_ms = at_ms
-        if self._on_received and isinstance(input, Received):
-            for handler in self._on_received:
-                handler(facts, input.message)
+        get = self._watch.get
         for effect in effects:
-            if isinstance(effect, Append):
-                record = effect.record
-                if isinstance(record, Signed):
-                    self._sign(facts, record.message)
-                else:
-                    self._see(facts, record.message)
-            elif isinstance(effect, Flush):
-                facts.pending.clear()
-            elif isinstance(effect, CARRIERS):
-                message = effect.message
-                if isinstance(message, SENT):
-                    for handler in self._on_sent:
-                        handler(facts, message)
-            elif isinstance(effect, Commit):
-                self._commit(facts, effect)
-            elif isinstance(effect, Report):
-                for handler in self._on_report:
-                    handler(facts, effect)
-            elif isinstance(effect, Halt):
-                for handler in self._on_halt:
-                    handler(facts, effect.reason)
+            watch = get(effect.__class__)
+            if watch is not None:
+                watch(facts, effect)
 
     def gauges(self, node: str, at_ms: int, gauges: MachineGauges) -> None:
         """What a node holds in memory at this moment."""
@@ -204,12 +192,32 @@ class Trace:
 
     # ------------------------------------------------------------------ what a step consists of
 
-    def _sign(self, facts: NodeFacts, message: Vote | Proposal) -> None:
+    def _append(self, facts: NodeFacts, effect: Append) -> None:
+        record = effect.record
+        if record.__class__ is Signed:
+            self._sign(facts, record.message)
+        else:
+            self._see(facts, record.message)
+
+    def _flush(self, facts: NodeFacts, effect: Flush) -> None:
+        facts.pending.clear()
+
+    def _send(self, facts: NodeFacts, effect: Broadcast | Send) -> None:
+        message = effect.message
+        if message.__class__ in SENT:
+            for handler in self._on_sent:
+                handler(facts, message)
+
+    def _halt(self, facts: NodeFacts, effect: Halt) -> None:
+        for handler in self._on_halt:
+            handler(facts, effect.reason)
+
+    def _sign(self, facts: NodeFacts, message: Any) -> None:
         self.world.signatures.add(message)
         facts.pending.append(message.signature)
         for handler in self._on_signed:
             handler(facts, message)
-        if isinstance(message, Vote):
+        if message.__class__ is Vote:
             if message.kind == PREVOTE:
                 self._count(facts, message)
             elif message.block_hash is not None:
@@ -219,16 +227,20 @@ class Trace:
             facts.proposals.add((message.round, message.block_hash))
         facts.round = max(facts.round, message.round)
 
-    def _see(self, facts: NodeFacts, message: Vote | Proposal | BlockPart) -> None:
-        for handler in self._on_seen:
-            handler(facts, message)
-        if isinstance(message, Vote):
+    def _see(self, facts: NodeFacts, message: Any) -> None:
+        kind = message.__class__
+        if kind is Vote:
+            for handler in self._on_vote:
+                handler(facts, message)
             if message.kind == PREVOTE and self.world.is_genuine(message):
                 self._count(facts, message)
-        elif isinstance(message, BlockPart):
+        elif kind is BlockPart:
             facts.blocks_logged.append(message.data)
-        elif self.world.is_genuine(message):
-            facts.proposals.add((message.round, message.block_hash))
+        else:
+            for handler in self._on_proposal:
+                handler(facts, message)
+            if self.world.is_genuine(message):
+                facts.proposals.add((message.round, message.block_hash))
 
     def _count(self, facts: NodeFacts, vote: Vote) -> None:
         """A prevote that a node holds, by a member of the set of that height."""

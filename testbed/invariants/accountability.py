@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from tana.node.effects import Commit
 from tana.types.block import Certificate
 from tana.types.evidence import Evidence
-from tana.types.messages import PREVOTE, BlockPart, Proposal, Vote
+from tana.types.messages import PREVOTE, Proposal, Vote
 from testbed.invariants.base import Invariant
 from testbed.invariants.double_sign import describe_value, get_slot
 from testbed.invariants.facts import HEIGHTS_REMEMBERED, NodeFacts, SetFacts
@@ -51,11 +51,11 @@ class Accountability(Invariant):
         elif message.valid_round < 0:
             self._made[message.block_hash] = node.name
 
-    def on_seen(self, node: NodeFacts, message: Vote | Proposal | BlockPart) -> None:
+    def on_vote(self, node: NodeFacts, vote: Vote) -> None:
         # What correct nodes sign is noted when they do.
-        if isinstance(message, Vote) and message.validator not in self.world.correct:
-            self._note(message)
-            self._compare(node, message)
+        if vote.validator not in self.world.correct:
+            self._note(vote)
+            self._compare(node, vote)
 
     def on_end(self, node: NodeFacts, reason: str) -> None:
         # What it knew was in its memory.

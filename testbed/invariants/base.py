@@ -18,12 +18,11 @@ HANDLERS = (
     "on_end",
     "on_wipe",
     "on_signed",
-    "on_seen",
-    "on_received",
+    "on_vote",
+    "on_proposal",
     "on_sent",
     "on_commit",
     "on_final",
-    "on_report",
     "on_halt",
     "on_gauges",
     "on_submitted",
@@ -34,14 +33,13 @@ HANDLERS = (
 """What an invariant may have. The first argument is the `NodeFacts` of a correct node, where there is one:
 
 on_begin(node, begin)       an incarnation begins              on_end(node, reason)      it died or was stopped
-on_wipe(node)               its data folder is emptied         on_final(node, commit)     the first commit of a height
-on_signed(node, message)    a vote or proposal it signs now    on_seen(node, message)    one of others it accepts
-on_received(node, message)  whatever a peer sent it            on_sent(node, message)    a vote, proposal or block
-on_commit(node, commit)     a block is final for it            on_report(node, report)   what it tells its operator
-on_halt(node, reason)       it will not go on                  on_gauges(node, gauges)   what it holds in memory
-on_submitted(transaction)   a client sends a transaction       on_acknowledged(node, transaction_id, height)
+on_wipe(node)               its data folder is emptied         on_final(node, commit)    the first commit of a height
+on_signed(node, message)    a vote or proposal it signs now    on_sent(node, message)    a vote, proposal or block
+on_vote(node, vote)         a vote of others it accepts        on_proposal(node, proposal)
+on_commit(node, commit)     a block is final for it            on_halt(node, reason)     it will not go on
+on_gauges(node, gauges)     what it holds in memory            on_acknowledged(node, transaction_id, height)
+on_submitted(transaction)   a client sends a transaction       on_runs(first, second)    hashes of two runs of one seed
 on_expect(expectation)      quorum arithmetic says what the chain must do from now on, or until now
-on_runs(first, second)      hashes of two runs of one seed
 
 What concerns the height it decides (`node.polkas`, `node.locked_round`) is as before the message in `on_signed`, and
 the first commit of a height is in `world.commits` when `on_commit` is called.

@@ -7,7 +7,7 @@ before the precommit: otherwise, after a crash of all, nobody could show the blo
 from __future__ import annotations
 
 from tana.node.effects import Commit
-from tana.types.messages import PRECOMMIT, BlockPart, Proposal, Vote
+from tana.types.messages import PRECOMMIT, Proposal, Vote
 from testbed.invariants.base import Invariant
 from testbed.invariants.facts import NodeFacts
 from testbed.needs import STEPS
@@ -49,9 +49,9 @@ class Justified(Invariant):
         elif (message.round, block_hash) not in node.proposals:
             self._violate(node, message, f"prevotes {block_hash.hex()[:8]}…, which nobody proposed to it in that round")
 
-    def on_seen(self, node: NodeFacts, message: Vote | Proposal | BlockPart) -> None:
-        if isinstance(message, Proposal) and message.height == node.height + 1:
-            self._judge_turn(node, message)
+    def on_proposal(self, node: NodeFacts, proposal: Proposal) -> None:
+        if proposal.height == node.height + 1:
+            self._judge_turn(node, proposal)
 
     def on_wipe(self, node: NodeFacts) -> None:
         # It commits again what it had committed, and its log need not hold that any more.

@@ -1,5 +1,6 @@
 """State root: every correct node computes the same state at a height, also after sync and after a restart.
 
+A node that stops because it finds a certified block invalid says that it computes another one.
 From time to time the root is computed again from all rows of the state, by the definition and not by the node's code.
 """
 
@@ -50,6 +51,10 @@ class StateRoot(Invariant):
             self._violate(node, height, root, first.state_root, f"which {first.node} computed")
         elif root != commit.block.header.state_root:
             self._violate(node, height, root, commit.block.header.state_root, "which the block says")
+
+    def on_halt(self, node: NodeFacts, reason: str) -> None:
+        # What a quorum certified and this node finds invalid: one of them computes another state.
+        self.violate(f"{node.name} after height {node.height} stops: {reason}", node.name, height=node.height + 1)
 
     def on_final(self, node: NodeFacts, commit: Commit) -> None:
         if self._rows is None:

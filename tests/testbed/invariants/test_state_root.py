@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tana.ledger.tree import StateTree
+from tana.node.effects import Halt
 from testbed.invariants.facts import Begin
 from testbed.invariants.state_root import StateRoot, compute_root
 from tests.ledger.chain import make_genesis
@@ -31,6 +32,13 @@ def test_a_root_that_is_not_the_block_s_is_rejected() -> None:
     block = stage.block(1)
     stage.commit(0, block, stage.certificate(block, 0, NODES), state_root=b"x" * 32)
     stage.assert_violated("validator-1 at height 1", "which the block says")
+
+
+def test_a_node_that_stops_at_a_certified_block_is_rejected() -> None:
+    stage = Stage(StateRoot())
+    stage.decide(stage.block(1))
+    stage.do(2, Halt("height 2: a certified block is invalid here: wrong state root"))
+    stage.assert_violated("validator-3 after height 1 stops: height 2: a certified block is invalid here")
 
 
 @pytest.mark.parametrize(("root", "is_right"), [(b"s" * 32, True), (b"x" * 32, False)])

@@ -7,7 +7,7 @@ two nodes without a link between them still hear of each other through a third.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from tana.consensus.past import describe_round
 from tana.consensus.tendermint import Tendermint
@@ -79,17 +79,14 @@ def _named_blocks(core: Tendermint, round: int) -> dict[bytes, None]:
     return dict.fromkeys(named)
 
 
-def _lacking_votes(
-    core: Tendermint, round: int, kind: int, tags: bytes, has_quorum: bool
-) -> Iterator[Vote | VoteQuorum]:
+def _lacking_votes(core: Tendermint, round: int, kind: int, tags: bytes, has_quorum: bool) -> list[Vote | VoteQuorum]:
     tally = core.votes.get(round, kind)
     found, block_hash = tally.find_quorum()
     if not found or has_quorum:
-        yield from tally.lacking_from(tags)
-        return
+        return [*tally.lacking_from(tags)]
     signatures = tuple(CommitSignature(vote.validator, vote.signature) for vote in tally.select(block_hash))
-    yield VoteQuorum(kind, core.height, round, block_hash, signatures)
-    yield from (vote for vote in tally.lacking_from(tags) if vote.block_hash != block_hash)
+    others = [vote for vote in tally.lacking_from(tags) if vote.block_hash != block_hash]
+    return [VoteQuorum(kind, core.height, round, block_hash, signatures), *others]
 
 
 def _needed_rounds(core: Tendermint, peer: Announcement) -> list[int]:

@@ -307,15 +307,20 @@ class Tendermint:
 
     def _evaluate(self) -> list[ConsensusEffect]:
         """Fire rules until none applies, and hand out the effects."""
+        # Most of the time nothing fires: what each rule needs is looked at here, before it is tried.
+        votes = self.votes
         while not (self.decided or self.halted):
-            if self._try_decide() or self._try_skip_round():
+            if votes.decision is not None and self._try_decide():
                 continue
-            if self.step == Step.PROPOSE and self._try_prevote():
+            if votes.is_anybody_ahead and self._try_skip_round():
                 continue
-            if self.step == Step.PREVOTE and self._try_precommit_nil():
-                continue
-            if self.step >= Step.PREVOTE and self._try_polka():
-                continue
+            if self.step == Step.PROPOSE:
+                if self.round in self.proposals and self._try_prevote():
+                    continue
+            elif self.step >= Step.PREVOTE:
+                found, block_hash = votes.get(self.round, PREVOTE).find_quorum()
+                if found and (self._try_precommit_nil(block_hash) or self._try_polka(block_hash)):
+                    continue
             self._schedule_waiting()
             break
         effects, self._effects = self._effects, []
@@ -357,9 +362,9 @@ class Tendermint:
         ]
 
     def _try_prevote(self) -> bool:
-        proposal = self.proposals.get(self.round)
-        block = self.blocks.get(proposal.block_hash) if proposal else None
-        if proposal is None or block is None:
+        proposal = self.proposals[self.round]
+        block = self.blocks.get(proposal.block_hash)
+        if block is None:
             return False
         if proposal.valid_round == -1:
             self._line(22, 23)
@@ -389,9 +394,8 @@ class Tendermint:
         self._effects.append(Report("prevote_nil", {**fields, "reason": reason}))
         self._prevote(None)
 
-    def _try_polka(self) -> bool:
-        found, block_hash = self.votes.get(self.round, PREVOTE).find_quorum()
-        if not found or block_hash is None or ("polka", self.round) in self._scheduled:
+    def _try_polka(self, block_hash: bytes | None) -> bool:
+        if block_hash is None or ("polka", self.round) in self._scheduled:
             return False
         block = self.blocks.get(block_hash)
         if block is None or self._check(block) is not None:
@@ -407,9 +411,8 @@ class Tendermint:
         self.valid_hash, self.valid_round = block_hash, self.round
         return True
 
-    def _try_precommit_nil(self) -> bool:
-        found, block_hash = self.votes.get(self.round, PREVOTE).find_quorum()
-        if not found or block_hash is not None:
+    def _try_precommit_nil(self, block_hash: bytes | None) -> bool:
+        if self.step != Step.PREVOTE or block_hash is not None:
             return False
         self._line(44, 45, 46)
         self._precommit(None)
@@ -424,8 +427,7 @@ class Tendermint:
             self._schedule("precommit")
 
     def _try_decide(self) -> bool:
-        if self.votes.decision is None:
-            return False
+        assert self.votes.decision is not None
         round, block_hash = self.votes.decision
         block = self.blocks.get(block_hash)
         if block is None:

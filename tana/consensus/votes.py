@@ -48,9 +48,7 @@ class VoteTally:
     def add(self, vote: Vote) -> bool:
         """Count a vote; False where it is here already or over the bound."""
         earlier = self._votes.get(vote.validator, ())
-        if any(known.block_hash == vote.block_hash for known in earlier):
-            return False
-        if self.is_over_bound(vote):
+        if earlier and (self.holds(vote) or self.is_over_bound(vote)):
             return False
         backing = self._power_of.get(vote.block_hash, 0)
         power = self._validators.get_power(vote.validator)
@@ -121,26 +119,35 @@ class VoteTally:
                 if vote.block_hash == block_hash:
                     yield vote
 
-    def lacking_from(self, tags: bytes) -> Iterator[Vote]:
+    def lacking_from(self, tags: bytes) -> list[Vote]:
         """The votes that a peer with these tags does not hold, in the set's order.
 
         Of a validator of which the peer holds two values already, none: see `VoteQuorum`.
         """
-        for validator, ours, theirs in self._compare(tags):
-            if theirs != TAG_TWO and ours != TAG_NONE:
-                yield from (vote for vote in self._votes[validator] if compute_tag(vote) != theirs)
+        if tags == self._tags:
+            return []
+        return [
+            vote
+            for validator, ours, theirs in self._compare(tags)
+            if theirs != TAG_TWO and ours != TAG_NONE
+            for vote in self._votes[validator]
+            if compute_tag(vote) != theirs
+        ]
 
-    def conflicting_with(self, tags: bytes) -> Iterator[Vote]:
+    def conflicting_with(self, tags: bytes) -> list[Vote]:
         """The votes of validators that told a peer with these tags something else, in the set's order."""
-        for validator, ours, theirs in self._compare(tags):
-            if TAG_NONE not in (ours, theirs) and TAG_TWO not in (ours, theirs):
-                yield from self._votes[validator]
+        if tags == self._tags:
+            return []
+        return [
+            vote
+            for validator, ours, theirs in self._compare(tags)
+            if TAG_NONE not in (ours, theirs) and TAG_TWO not in (ours, theirs)
+            for vote in self._votes[validator]
+        ]
 
     def _compare(self, tags: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
         """Each validator for which our tag is not the peer's, with both."""
         mine = self.tags
-        if tags == mine:
-            return
         for index, validator in enumerate(self._validators.validators):
             place = slice(TAG_BYTES * index, TAG_BYTES * (index + 1))
             ours, theirs = mine[place], tags[place] or TAG_NONE
@@ -208,14 +215,17 @@ class HeightVotes:
                 return known
         return None
 
+    @property
+    def is_anybody_ahead(self) -> bool:
+        """Whether there are votes of rounds above ours."""
+        return bool(self._future_rounds)
+
     def find_skip_round(self, current_round: int) -> int | None:
         """The highest round above ours that validators with a third of the power have reached (L55).
 
         The paper asks for f + 1 messages of one round. Counting a validator that is further on as well is as safe
         (one of them is correct, so a correct validator is there) and lets a node that was away for long catch up.
         """
-        if not self._future_rounds:
-            return None
         reached = [
             (max(rounds), self._validators.get_power(validator))
             for validator, rounds in self._future_rounds.items()

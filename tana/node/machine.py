@@ -402,20 +402,24 @@ class Machine:
     def _perform(self, effects: list[ConsensusEffect]) -> None:
         has_accused = False
         for effect in effects:
-            if isinstance(effect, Accuse):
-                self._on_accused(effect.evidence)
-                has_accused = True
-            elif isinstance(effect, Decide):
-                # Checked before, but after many failed rounds its execution may have been forgotten.
-                self.ledger.execute_certified(effect.block)
-                self._finalize(effect.block, effect.certificate)
-                self._start_height()
-            else:
-                if isinstance(effect, Halt):
-                    self.halted_reason = effect.reason
-                elif isinstance(effect, Broadcast) and isinstance(effect.message, BlockPart):
-                    self._part_sent_ms = dict.fromkeys(self._early, self._now_ms)
-                self._effects.append(effect)
+            match effect:
+                case Append() | Flush() | SetTimer() | Report():
+                    self._effects.append(effect)
+                case Broadcast(message):
+                    if isinstance(message, BlockPart):
+                        self._part_sent_ms = dict.fromkeys(self._early, self._now_ms)
+                    self._effects.append(effect)
+                case Decide(block, certificate):
+                    # Checked before, but after many failed rounds its execution may have been forgotten.
+                    self.ledger.execute_certified(block)
+                    self._finalize(block, certificate)
+                    self._start_height()
+                case Accuse(evidence):
+                    self._on_accused(evidence)
+                    has_accused = True
+                case Halt(reason):
+                    self.halted_reason = reason
+                    self._effects.append(effect)
         if has_accused:
             self._start_work()
 

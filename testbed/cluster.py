@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from testbed import answers
-from testbed.backends.base import MESH, Answer, Backend, Containers, Request
+from testbed.backends.base import MESH, Answer, Backend, Containers, Links, Request
 from testbed.byzantine import LIED
 from testbed.checkers.base import Checker
 from testbed.history import Event, History
@@ -76,6 +76,12 @@ class Cluster:
         """What acts on containers. Scenarios that need it are refused where a backend has none."""
         assert self.backend.containers is not None, f"{self.backend.name} has no containers"
         return self.backend.containers
+
+    @property
+    def links(self) -> Links:
+        """What acts on links and clocks. Scenarios that need it are refused where a backend has none."""
+        assert self.backend.links is not None, f"{self.backend.name} has no links of its own"
+        return self.backend.links
 
     # ------------------------------------------------------------------ the record
 

@@ -6,10 +6,13 @@ from collections.abc import Collection, Mapping
 
 CONTAINERS = "containers"
 TAILNET = "tailnet"
+LINKS = "links"
+"""Links and clocks that belong to the harness."""
 
 REMEDIES: Mapping[str, str] = {
     CONTAINERS: "choose BACKEND=docker (testbed run … --backend docker)",
     TAILNET: "choose BACKEND=docker NETWORK=tailnet (testbed run … --backend docker --network tailnet)",
+    LINKS: "choose BACKEND=simulation (testbed run … --backend simulation)",
 }
 """How to choose a backend that has it, by need."""
 
@@ -45,6 +48,8 @@ def find_backends(needs: Collection[str]) -> tuple[str, ...]:
 
 def get_offers(backend: str, network: str) -> frozenset[str]:
     """What a backend has of these; `network` matters to backends of containers only."""
+    if backend == "simulation":
+        return frozenset({LINKS})
     if backend != "docker":
         return frozenset()
     return frozenset({CONTAINERS, TAILNET} if network == TAILNET else {CONTAINERS})

@@ -86,6 +86,38 @@ class Containers(Protocol):
         """The member's address on the bridge network of the engine."""
 
 
+Pair = tuple[str, str]
+"""A directed link: from one validator to another."""
+
+
+class Links(Protocol):
+    """What only a backend can do to whom links and clocks belong. Cuts, rates and delays add up."""
+
+    def cut(self, pairs: Sequence[Pair]) -> None:
+        """Let directed links carry nothing; their ends do not notice."""
+
+    def heal(self, pairs: Sequence[Pair]) -> None:
+        """Take back one cut of each."""
+
+    def is_cut(self, pair: Pair) -> bool:
+        """Whether a directed link carries nothing now."""
+
+    def change_rate(self, kind: str, by: float) -> None:
+        """Raise (or lower) the share of messages that meet `loss`, `duplicate` or `reorder`."""
+
+    def change_delay(self, least_by_ms: int, most_by_ms: int) -> None:
+        """Let messages take longer (or not so long any more): at least, and at most."""
+
+    def count(self, what: str) -> int:
+        """Messages `sent`, `cut`, `lost`, `duplicated` or `reordered` since the start."""
+
+    def set_clock(self, node: str, ahead_ms: int, drift_ppm: int) -> None:
+        """Set a validator's clock so far ahead of true time, running so much too fast from now on."""
+
+    def read_clock(self, node: str) -> int:
+        """How far ahead of true time a validator's clock is, in ms."""
+
+
 class Backend(Protocol):
     """What every backend can do. Node names are validator ids and `MESH`."""
 
@@ -94,6 +126,8 @@ class Backend(Protocol):
     """Whether time passes only as the harness lets it."""
     containers: Containers | None
     """What faults and checks of containers act through; None on other backends."""
+    links: Links | None
+    """What faults of links and clocks act through; None where those are not the harness's own."""
 
     def start_mesh(self) -> None:
         """Start the mesh. Returns at once; raises `TanaError` where it cannot even be tried."""

@@ -24,7 +24,7 @@ from typing import Any
 from tana.crypto.keys import KeyPair, Signer
 from tana.types.errors import SettingsError, TanaError, Unavailable
 from testbed.backends.asking import Asker
-from testbed.backends.base import CONTROL, MESH, Answer, Containers, Request
+from testbed.backends.base import CONTROL, MESH, Answer, Containers, Links, Request
 from testbed.backends.docker_containers import DockerContainers
 from testbed.backends.docker_engine import Compose, Engine, find_engine
 from testbed.backends.docker_image import Say, name_images, provide_images
@@ -113,6 +113,7 @@ class DockerBackend:
             on_start=self._on_start,
         )
         self.containers: Containers | None = self._own
+        self.links: Links | None = None
         self._watchdog: Watchdog | None = None
         self._followers: dict[str, LogFollower] = {}
         self._starting: dict[str, Future[None]] = {}

@@ -20,7 +20,7 @@ from tana.crypto.keys import Signer
 from tana.node.log import SignLog
 from tana.types.errors import Unavailable
 from testbed.backends.asking import Asker
-from testbed.backends.base import MESH, Answer, Containers, Request
+from testbed.backends.base import MESH, Answer, Containers, Links, Request
 from testbed.backends.logs import LogFolder
 from testbed.child import CONTROL_VARIABLE, PARENT_VARIABLE
 from testbed.hooks import write_control_file
@@ -38,6 +38,7 @@ class ProcessesBackend:
     name = "processes"
     is_virtual = False
     containers: Containers | None = None
+    links: Links | None = None
 
     def __init__(self, plan: Plan, folder: Path, held: HeldPorts) -> None:
         self._plan = plan

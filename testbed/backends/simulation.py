@@ -13,7 +13,8 @@ from tana.mesh.memory import MemoryStore
 from tana.mesh.registry import MeshRules
 from tana.mesh.service import MeshService
 from tana.node.hooks import Hooks
-from testbed.backends.base import MESH, Answer, Containers, Request
+from testbed.backends.base import MESH, Answer, Containers, Links, Request
+from testbed.backends.simulated_links import SimulatedLinks
 from testbed.backends.simulated_validator import SimulatedValidator, format_time
 from testbed.hooks import ControlledHooks
 from testbed.journal import MemoryJournals
@@ -48,6 +49,8 @@ class SimulationBackend:
         self._clocks = {node: Clock(self._scheduler) for node in plan.node_ids}
         self._nodes: dict[str, SimulatedValidator] = {}
         self._read_lines: dict[str, int] = {}
+        keys = {node.node_id: node.key.public_key for node in plan.nodes}
+        self.links: Links | None = SimulatedLinks(self._network, keys, self._clocks)
         self._journals = MemoryJournals(lambda: self._scheduler.now_ms)
 
     def start_mesh(self) -> None:

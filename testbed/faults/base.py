@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol
 
-from testbed.backends.base import Answer, Containers
+from testbed.backends.base import Answer, Containers, Links
 
 
 class Cluster(Protocol):
@@ -18,6 +18,10 @@ class Cluster(Protocol):
     @property
     def containers(self) -> Containers:
         """For faults that need containers only: on other backends it is a bug to ask."""
+
+    @property
+    def links(self) -> Links:
+        """For faults of links and clocks: on backends that have none of their own it is a bug to ask."""
 
     def kill(self, node: str) -> None: ...
 

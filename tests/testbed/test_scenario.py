@@ -150,6 +150,13 @@ def test_invalid_backend_cannot_do_it(backend: str, network: str, fault: str, mi
     assert ("NETWORK=tailnet" in error.remedy) == (fault == "sidecar_stopped")
 
 
+def test_invalid_fault_of_links_where_they_are_not_the_harness_s_own() -> None:
+    text = (CONVERGE.parent / "link-faults.toml").read_text("utf-8")
+    with pytest.raises(SettingsError, match=r"fault 'halves' needs links: this backend has no such thing"):
+        parse_scenario(text, "links.toml", get_offers("processes", ""))
+    assert parse_scenario(text, "links.toml", get_offers("simulation", "")).validators == 5
+
+
 def test_a_backend_that_can_do_it() -> None:
     text = HEAD + PERTURB + 'fault = "sidecar_stopped"\nnode = "validator-1"\n'
     assert parse_scenario(text, "small.toml", get_offers("docker", "tailnet")).validators == 2

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tana.types.errors import Unavailable
-from testbed.backends.base import CONTROL, MESH, Answer, Place, Verb
+from testbed.backends.base import CONTROL, MESH, Answer, Pair, Place, Verb
 from testbed.faults.sidecars import HEALTH_URL
 
 NODE = "validator-1"
@@ -174,12 +174,54 @@ class FakeContainers:
         return "\n".join(lines) + "\n"
 
 
+class FakeLinks:
+    """Links over which messages pass whenever somebody counts them; with `obeys` False nothing becomes of any wish."""
+
+    def __init__(self) -> None:
+        self.obeys = True
+        self.cuts: list[Pair] = []
+        self.rates: dict[str, float] = {}
+        self.delay_ms = (0, 0)
+        self.clock_ms = 0
+        self.drift_ppm = 0
+        self._count = 0
+
+    def cut(self, pairs: Sequence[Pair]) -> None:
+        self.cuts += pairs
+
+    def heal(self, pairs: Sequence[Pair]) -> None:
+        for pair in pairs if self.obeys else ():
+            self.cuts.remove(pair)
+
+    def is_cut(self, pair: Pair) -> bool:
+        return pair in self.cuts
+
+    def change_rate(self, kind: str, by: float) -> None:
+        self.rates[kind] = self.rates.get(kind, 0.0) + by
+
+    def change_delay(self, least_by_ms: int, most_by_ms: int) -> None:
+        self.delay_ms = (self.delay_ms[0] + least_by_ms, self.delay_ms[1] + most_by_ms)
+
+    def count(self, what: str) -> int:
+        self._count += self.obeys
+        return self._count
+
+    def set_clock(self, node: str, ahead_ms: int, drift_ppm: int) -> None:
+        if self.obeys:
+            self.clock_ms, self.drift_ppm = ahead_ms, drift_ppm
+
+    def read_clock(self, node: str) -> int:
+        self.clock_ms += self.drift_ppm > 0
+        return self.clock_ms
+
+
 class FakeCluster:
     """Three validators at height 7. Faults act on the first; `obeys` False: what it is told is not done."""
 
     def __init__(self) -> None:
         self.containers = FakeContainers()
-        self.node_ids = NODES
+        self.links = FakeLinks()
+        self.node_ids: tuple[str, ...] = NODES
         self.obeys = True
         self.is_up = True
         self.is_paused = False

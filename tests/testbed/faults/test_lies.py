@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from testbed.backends.base import Answer, Containers
+from testbed.backends.base import Answer, Containers, Links
 from testbed.byzantine import Trigger
 from testbed.faults.base import NotApplied
 from testbed.faults.lies import Lies, Plot
@@ -25,6 +25,10 @@ class Liars:
 
     @property
     def containers(self) -> Containers:
+        raise NotImplementedError
+
+    @property
+    def links(self) -> Links:
         raise NotImplementedError
 
     def kill(self, node: str) -> None: ...

@@ -1,0 +1,53 @@
+"""Links and clocks of the simulation as faults of scenarios act on them: by validators' names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from testbed.backends.base import Pair
+from testbed.simulation.clock import Clock
+from testbed.simulation.network import Network
+
+
+class SimulatedLinks:
+    """See `testbed.backends.base.Links`."""
+
+    def __init__(self, network: Network, keys: Mapping[str, bytes], clocks: Mapping[str, Clock]) -> None:
+        self._network = network
+        self._keys = keys
+        self._clocks = clocks
+
+    def cut(self, pairs: Sequence[Pair]) -> None:
+        self._network.cut_links([(self._keys[one], self._keys[other]) for one, other in pairs])
+
+    def heal(self, pairs: Sequence[Pair]) -> None:
+        self._network.heal_links([(self._keys[one], self._keys[other]) for one, other in pairs])
+
+    def is_cut(self, pair: Pair) -> bool:
+        return self._network.is_cut(self._keys[pair[0]], self._keys[pair[1]])
+
+    def change_rate(self, kind: str, by: float) -> None:
+        self._network.change_rate(kind, by)
+
+    def change_delay(self, least_by_ms: int, most_by_ms: int) -> None:
+        self._network.conditions.delay_ms_min += least_by_ms
+        self._network.conditions.delay_ms_max += most_by_ms
+
+    def count(self, what: str) -> int:
+        network = self._network
+        counts = {
+            "sent": network.sent,
+            "cut": network.cut,
+            "lost": network.lost,
+            "duplicated": network.duplicated,
+            "reordered": network.reordered,
+        }
+        return counts[what]
+
+    def set_clock(self, node: str, ahead_ms: int, drift_ppm: int) -> None:
+        clock = self._clocks[node]
+        clock.set_drift(drift_ppm)
+        clock.shift(ahead_ms - clock.offset_ms)
+
+    def read_clock(self, node: str) -> int:
+        return self._clocks[node].offset_ms

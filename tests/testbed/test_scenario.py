@@ -93,7 +93,7 @@ def test_invalid_unknown_step() -> None:
 def test_invalid_unknown_fault() -> None:
     error = refuse(HEAD + START + '[[steps]]\ndo = "perturb"\nfault = "earthquake"\nnode = "validator-1"\n')
     assert error.message == "small.toml:9: steps[1].fault 'earthquake' is not a fault"
-    assert "heartbeat_stopped, key_expired, kill" in error.remedy
+    assert "heartbeat_stopped, jitter, key_expired, kill" in error.remedy
 
 
 def test_invalid_unknown_node() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from tana.node.machine import Machine
 from tana.types.messages import PRECOMMIT, PREVOTE, VOTE_NAMES
+from testbed.invariants.accountability import Accountability
 from testbed.invariants.facts import Violation
 from testbed.replay import Replay, Run, load_run
 from testbed.story import StoryTeller
@@ -39,6 +40,9 @@ def judge_inside(folder: Path, *, is_complete: bool) -> Inside:
     nodes = {name: describe_machine(node.machine) for name, node in replay.nodes.items() if node.machine is not None}
     found = replay.trace.violation
     violation = None if found is None else describe_violation(found, teller)
+    accountability = next(item for item in replay.trace.invariants if isinstance(item, Accountability))
+    if violation is not None and not accountability.find_missing():
+        violation["named"] = accountability.summarize()
     return Inside(verdicts, nodes, violation, list_faults(run))
 
 

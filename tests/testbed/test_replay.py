@@ -184,6 +184,14 @@ def test_a_violation_inside_is_the_first_line(tmp_path: Path, monkeypatch: pytes
     assert violation["story"]
 
 
+def test_a_fork_names_the_guilty(tmp_path: Path) -> None:
+    path = CONVERGE.with_name("negative-control.toml")
+    result = run(Options(path, "simulation", runs_dir=tmp_path, is_silent=True))
+    violation = result.summary["first_violation"]
+    assert (violation["invariant"], violation["name"]) == (1, "agreement")
+    assert "1 forks name validator-3, validator-4" in violation["named"]
+
+
 def test_invalid_folder_without_a_history(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"has no history\.jsonl"):
         load_run(tmp_path)

@@ -290,6 +290,8 @@ class Replay:
 
     def _make_machine(self, node: NodeReplay, frame: BeginFrame) -> Machine:
         """The machine as it was made. Raises `StorageError` where what was committed before is not known."""
+        if not frame.is_real:
+            raise StorageError("its signatures are a stand-in that cannot be checked here")
         genesis = msgspec.json.decode(frame.genesis, type=Genesis)
         if frame.key != node.key.public_key:
             raise StorageError(f"its key is not the one that {node.name} has by the run's seed")

@@ -7,6 +7,7 @@ import functools
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -97,6 +98,23 @@ def test_a_beginning_on_another_state_is_named() -> None:
     verdict = play(forge("validator-3", change))["journals"]
     assert verdict.outcome is Outcome.VIOLATED
     assert "validator-3, incarnation 2, cannot begin again at height" in verdict.line
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"is_real": False}, "a stand-in"),
+        ({"key": b"k" * 32}, "its key is not the one"),
+        ({"height": 99}, "no journal"),
+    ],
+)
+def test_invalid_beginnings(fields: dict[str, Any], words: str) -> None:
+    def change(frame: Frame) -> Frame | None:
+        return msgspec.structs.replace(frame, **fields) if isinstance(frame, BeginFrame) else None
+
+    verdict = play(forge("validator-3", change))["journals"]
+    assert verdict.outcome is Outcome.VIOLATED
+    assert words in verdict.line
 
 
 def test_a_missing_journal_makes_could_not_tell() -> None:

@@ -13,7 +13,7 @@ from testbed.backends.docker import DockerBackend, make_docker_backend
 from testbed.backends.docker_model import MESH_PORT, PORTS
 from testbed.plan import make_plan
 from testbed.scenario import load_scenario
-from tests.docker.clusters import list_left, write_small
+from tests.docker.clusters import docker, list_left, write_small
 
 NODE = "validator-1"
 
@@ -119,6 +119,21 @@ def test_wishes_reach_a_node_that_runs_and_one_that_does_not(backend: DockerBack
     assert containers.run(NODE, "service", read) == (0, '{"heartbeat": "on"}')
     backend.control(NODE, "heartbeat", "off")
     assert containers.run(NODE, "service", read) == (0, '{"heartbeat": "off"}')
+
+
+def test_end_of_a_sidecar_is_told_where_it_is_not_excused(backend: DockerBackend, containers: Containers) -> None:
+    if containers.network == "bridge":
+        return
+    containers.excuse(NODE, "sidecar")
+    docker("kill", f"{backend.project}-{NODE}-tailscale-1")
+    while containers.is_up(NODE, "sidecar"):
+        backend.advance()
+    backend.advance()
+    containers.watch(NODE, "sidecar")
+    with pytest.raises(TanaError, match=f"{NODE}-tailscale: it ended with exit code 137"):
+        backend.advance()
+    containers.act(NODE, "sidecar", "start")
+    backend.advance()
 
 
 def test_control_server(containers: Containers) -> None:

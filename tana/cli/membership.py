@@ -194,11 +194,12 @@ def read_new_key(mesh_url: str, node_id: str) -> str:
             remedy=f"let it in first: tana mesh approve {node_id} --power 0",
             code="not_approved",
         )
-    return node.public_key
+    return node.public_key.lower()
 
 
 def wait_caught_up(mesh_url: str, node_id: str, client: ValidatorClient, timeout_ms: int) -> None:
-    """Wait until a node has every block that is final now, and say how far it is. Raises `Unavailable`.
+    """Wait until a node has every block that is final now, and say how far it is. Raises `Unavailable` where that takes
+    too long, `Conflict` where it would not vote.
 
     The node itself is asked; where it cannot be reached from here, its heartbeats tell.
     """
@@ -209,6 +210,12 @@ def wait_caught_up(mesh_url: str, node_id: str, client: ValidatorClient, timeout
         while True:
             health = _ask_node(mesh, node_id)
             state, height = health.get("state", "silent"), int(health.get("height") or 0)
+            if state in _WORKING and health.get("reason"):
+                raise Conflict(
+                    f"{node_id} would not vote: {health['reason']}",
+                    remedy="mend that first; then run the same command again",
+                    code="cannot_sign",
+                )
             if state in _WORKING and height >= target:
                 return
             progress.say(f"{node_id} is {state} {height}/{target}")
@@ -222,15 +229,16 @@ def wait_caught_up(mesh_url: str, node_id: str, client: ValidatorClient, timeout
 
 
 def _ask_node(mesh: MeshClient, node_id: str) -> dict[str, Any]:
-    """`state` and `height` of a node, as far as it or its last heartbeat says."""
+    """`state`, `height` and perhaps `reason` of a node, as far as it or its last heartbeat says."""
     node = mesh.get_node(node_id)
     url = get_ledger_url(node)
     if url is not None:
         try:
             with HttpClient(url, service="validator", timeout_ms=ASK_TIMEOUT_MS) as client:
                 health = client.get("/health")
-            if health.get("publicKey") == node.public_key:
-                return {"state": health.get("state"), "height": health.get("currentHeight")}
+            if health.get("publicKey") == node.public_key.lower():
+                names = {"state": "state", "height": "currentHeight", "reason": "reason"}
+                return {name: health.get(field) for name, field in names.items()}
         except TanaError:
             pass
     return node.consensus or {}

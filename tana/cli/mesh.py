@@ -166,7 +166,7 @@ def approve(
         return
     with client:
         chain = Chain(client, sovereign, timeout_ms)
-        key = _ask(mesh_url, lambda mesh: mesh.get_node(node_id)).public_key
+        key = _ask(mesh_url, lambda mesh: mesh.get_node(node_id)).public_key.lower()
         members = chain.list_upcoming()
         if power is None:
             own = members.get(key)
@@ -205,7 +205,7 @@ def deny(
         return
     with client:
         chain = Chain(client, sovereign, timeout_ms)
-        key = _ask(mesh_url, lambda mesh: mesh.get_node(node_id)).public_key
+        key = _ask(mesh_url, lambda mesh: mesh.get_node(node_id)).public_key.lower()
         member = chain.list_upcoming().get(key)
         outcome = chain.reach(Wanted(member["id"] if member else node_id, key, 0))
     if as_json:

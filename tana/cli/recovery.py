@@ -127,7 +127,7 @@ def _ask_all(
     """
     nodes = _list_nodes(mesh_url)
     if is_new:
-        expected = {node.public_key: node.id for node in nodes} | expected
+        expected = {node.public_key.lower(): node.id for node in nodes} | expected
     expected = {public_key: node_id for public_key, node_id in expected.items() if public_key != own}
     answers: dict[str, Answer] = {}
     for public_key, node_id, url in _list_urls(nodes, ask):
@@ -159,7 +159,7 @@ def _list_urls(nodes: Sequence[MeshNode], ask: Sequence[str]) -> Iterator[tuple[
     for node in nodes:
         url = get_ledger_url(node)
         if url is not None:
-            yield node.public_key, node.id, url
+            yield node.public_key.lower(), node.id, url
     yield from ((None, url, url) for url in ask)
 
 

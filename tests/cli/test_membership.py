@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,28 @@ def test_approval_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
             code, said = await _tana(cluster, "mesh", "approve", "validator-4")
             assert code == 0, said
             assert (await _get_powers(cluster, first))["validator-4"] == 1
+
+    asyncio.run(play())
+
+
+def test_invalid_approval_of_a_node_that_would_not_sign(tmp_path: Path) -> None:
+    """A validator that abstains costs the chain its fault to spare: it gets no vote."""
+
+    async def play() -> None:
+        async with run_cluster(tmp_path) as cluster:
+            await cluster.start_approved(3)
+            first = cluster.nodes[0]
+            await cluster.wait_height(first, 1)
+            newcomer = await cluster.start_node("validator-4")
+            await cluster.wait_registered("validator-4")
+            await newcomer.stop()
+            shutil.rmtree(tmp_path / "validator-4" / "sign-state")
+            await newcomer.start()
+            code, said = await _tana(cluster, "mesh", "approve", "validator-4")
+            assert code == 1
+            assert "validator-4 would not vote: the sign-state" in said
+            assert "tana validator recover" in said
+            assert len(await _get_powers(cluster, first)) == 3
 
     asyncio.run(play())
 

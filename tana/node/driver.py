@@ -39,7 +39,6 @@ from tana.node.log import SignLog
 from tana.node.machine import Machine
 from tana.node.metrics import Metrics
 from tana.node.store import ChainStore
-from tana.node.views import find_target_height
 from tana.node.waiting import CommitWaiters
 from tana.types.errors import Unavailable
 from tana.types.messages import PeerMessage
@@ -50,7 +49,6 @@ if TYPE_CHECKING:
 
 _UNSEEN = (Commit, Append, Report, SetTimer)
 """Effects that show nobody anything: between them, blocks may share one flush of the store."""
-PROGRESS_EVERY_S = 2.0
 REPORTS_PER_SECOND = 20
 """Lines for reports of one name in a second; a peer can cause some at will, and the log must not be its to fill."""
 
@@ -86,8 +84,6 @@ class Driver:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._admissions: dict[int, tuple[Admission, ...]] = {}
         self._committing: list[Commit] = []
-        self._progress_height = 0
-        self._progress_said_at = -PROGRESS_EVERY_S
         self._request_id = 0
         self._reports: dict[str, tuple[int, int]] = {}
         self._is_stopped = False
@@ -203,22 +199,8 @@ class Driver:
         committed, self._committing = self._committing, []
         for effect in committed:
             self._on_durable(effect)
-        if len(committed) > 1:
-            self._report_progress()
         if self._log_file is not None:
             self._log_file.prune(committed[-1].block.height + 1)
-
-    def _report_progress(self) -> None:
-        """Say how far catching up is, at most once in `PROGRESS_EVERY_S`."""
-        now = self._loop.time()
-        if now - self._progress_said_at < PROGRESS_EVERY_S:
-            return
-        status = self.machine.status()
-        height, seconds = status.height - self._progress_height, now - self._progress_said_at
-        rate = round(height / seconds) if self._progress_height else None
-        self._progress_height, self._progress_said_at = status.height, now
-        target = find_target_height(status, self.machine.ledger.validators)
-        _log.info("syncing", height=status.height, target=target, blocks_per_second=rate)
 
     def _on_durable(self, effect: Commit) -> None:
         block = effect.block

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tana.types.errors import SettingsError, TanaError
-from testbed.verdict import Outcome
+from testbed.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
     from testbed.simulation.fuzz import FuzzOptions, FuzzResult
@@ -56,9 +56,10 @@ def fuzz(
         size = describe_size(nodes, heights)
         if failed is not None:
             folder = _leave_behind(failed.seed, options, runs_dir, progress, is_shrunk=shrunk)
+        again = _judge_sample(result, options)
         progress.end()
     command = f"testbed replay {failed.seed}{size}" if failed is not None else ""
-    outcome = Outcome.PROVEN if failed is None else Outcome.VIOLATED
+    outcome = Outcome.PROVEN if failed is None and again.outcome is Outcome.PROVEN else Outcome.VIOLATED
     if as_json:
         facts = {
             "verdict": outcome.value,
@@ -71,27 +72,39 @@ def fuzz(
             "seconds": round(result.seconds, 3),
             "failed_seed": failed.seed if failed is not None else None,
             "violation": str(failed.violation) if failed is not None else "",
+            "determinism": again.line,
             "command": command,
             "folder": str(folder or ""),
         }
         typer.echo(json.dumps(facts, ensure_ascii=False))
     elif failed is not None:
         typer.echo(f"VIOLATED seed {failed.seed}: {failed.violation}\nviolated: {folder}\nagain: {command}")
+    elif outcome is Outcome.VIOLATED:
+        typer.echo(str(again))
     else:
         typer.echo(f"nothing violated: {describe_progress(result, seeds)}")
     raise typer.Exit(outcome.exit_code)
 
 
+def _judge_sample(result: FuzzResult, options: FuzzOptions) -> Verdict:
+    """Invariant 20: one of the seeds once more, in another interpreter."""
+    from testbed.simulation.again import judge_again
+    from testbed.simulation.schedule import make_schedule
+
+    assert result.sample is not None, "at least one seed was run"
+    return judge_again(make_schedule(result.sample.seed, options.nodes, options.heights), result.sample.trace_hash)
+
+
 def replay_seed(subject: str, nodes: int, heights: int, zoom: Zoom, *, as_json: bool) -> int:
     """Run a seed, or a schedule's file, again; print its story, and return the exit code. Raises `SettingsError`."""
+    from testbed.simulation.again import judge_again
     from testbed.simulation.failure import make_summary, run_and_tell
-    from testbed.simulation.world import run_schedule
 
     schedule = find_schedule(subject, nodes, heights)
     told = run_and_tell(schedule)
-    again = run_schedule(schedule)
+    again = judge_again(schedule, told.outcome.trace_hash)
     violation = told.outcome.violation
-    is_same = again.trace_hash == told.outcome.trace_hash
+    is_same = again.outcome is Outcome.PROVEN
     outcome = Outcome.PROVEN if violation is None and is_same else Outcome.VIOLATED
     if as_json:
         summary = make_summary(told, {"replay": f"testbed replay {subject}"}, None)
@@ -108,8 +121,10 @@ def replay_seed(subject: str, nodes: int, heights: int, zoom: Zoom, *, as_json: 
             typer.echo(f"  {item}")
         typer.echo(f"VIOLATED {violation}")
     if not is_same:
-        typer.echo(f"VIOLATED invariant 20 determinism: trace {again.trace_hash} ≠ {told.outcome.trace_hash}")
-    typer.echo(f"trace {told.outcome.trace_hash}, the same in two runs" if is_same else "run it again to see it differ")
+        typer.echo(str(again))
+    typer.echo(
+        f"trace {told.outcome.trace_hash}, the same in two interpreters" if is_same else "run it again to see it differ"
+    )
     typer.echo(f"{outcome.value}: {told.outcome.heights} heights, {told.outcome.steps} steps")
     return outcome.exit_code
 

@@ -73,10 +73,14 @@ class FuzzResult:
     faults_asked: int = 0
     faults_touched: int = 0
     seconds: float = 0.0
+    sample: SeedResult | None = None
+    """The seed with the lowest number: what is run once more elsewhere."""
     failed: SeedResult | None = None
 
     def add(self, result: SeedResult) -> None:
         self.seeds += 1
+        if self.sample is None or result.seed < self.sample.seed:
+            self.sample = result
         self.heights += result.heights
         self.steps += result.steps
         self.virtual_ms += result.virtual_ms

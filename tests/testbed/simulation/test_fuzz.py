@@ -92,7 +92,7 @@ def test_replay_tells_the_same_story_with_the_same_trace() -> None:
     assert stories[0].stdout == stories[1].stdout
     lines = stories[0].stdout.splitlines()
     assert lines[0].startswith("seed 12: 4 nodes, 12 heights")
-    assert lines[-2].endswith("the same in two runs")
+    assert lines[-2].endswith("the same in two interpreters")
     closely = CliRunner().invoke(app, ["replay", "12", "--heights", "12", "--height", "3"]).stdout
     assert "prevotes" in closely
 

@@ -15,7 +15,11 @@ import pytest
 from tana.node.effects import Append, Commit, Effect, Flush, Signed
 from tana.types.errors import SettingsError
 from tana.types.messages import PRECOMMIT, PREVOTE, Vote
+from testbed.invariants.catch_up import CatchUp
+from testbed.invariants.durability import Durability
 from testbed.invariants.memory import Memory
+from testbed.invariants.recovery import Recovery
+from testbed.invariants.two_phase import TwoPhase
 from testbed.journal import BeginFrame, Frame, ReceivedInput, StepFrame, pack_frame, read_frames
 from testbed.replay import Replay, Run, list_performed, load_run
 from testbed.runner.inside import judge_inside
@@ -61,6 +65,17 @@ def test_a_true_run_is_proven_across_a_restart() -> None:
     assert len(verdicts) == 20, "all invariants but the one that needs two runs, and the journals"
     assert verdicts["invariant 12 durability"].outcome is Outcome.PROVEN
     assert "across 1 restarts" in verdicts["invariant 2 parent_links"].line
+
+
+def test_restarts_in_turn_are_proven_from_inside(tmp_path: Path) -> None:
+    result = run(Options(CONVERGE.with_name("restarts.toml"), "simulation", runs_dir=tmp_path, is_silent=True))
+    assert result.exit_code == 0, result.verdicts[0]
+    proven = {verdict.check for verdict in result.verdicts if verdict.outcome is Outcome.PROVEN}
+    wanted = {
+        "journals",
+        *(f"invariant {kind.number} {kind.name}" for kind in (Durability, Recovery, TwoPhase, CatchUp)),
+    }
+    assert wanted <= proven
 
 
 def test_another_effect_is_named() -> None:

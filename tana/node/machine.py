@@ -390,6 +390,8 @@ class Machine:
         if self.core.step != Step.NEW_HEIGHT or not self._has_work():
             return
         wait_ms = self._committed_ms + self.config.min_block_interval_ms - self._now_ms
+        # A clock that was set back since must not hold work up for as long.
+        wait_ms = min(wait_ms, self.config.min_block_interval_ms)
         if wait_ms > 0:
             self._effects.append(SetTimer(Timer("work"), wait_ms))
         else:
@@ -491,7 +493,8 @@ class Machine:
 
     def _may_send_part(self, peer: bytes) -> bool:
         last_ms = self._part_sent_ms.get(peer)
-        if last_ms is not None and self._now_ms - last_ms < PART_INTERVAL_MS:
+        # A clock that was set back since says nothing of how long ago that was.
+        if last_ms is not None and 0 <= self._now_ms - last_ms < PART_INTERVAL_MS:
             return False
         self._part_sent_ms[peer] = self._now_ms
         return True

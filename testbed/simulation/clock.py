@@ -23,6 +23,8 @@ class Clock:
         return self._offset_ms + elapsed_ms * self.drift_ppm // MILLION
 
     def now_ms(self) -> int:
+        if not self.drift_ppm:
+            return self._scheduler.now_ms + self._offset_ms
         return self._scheduler.now_ms + self.offset_ms
 
     def shift(self, by_ms: int) -> None:
@@ -37,4 +39,6 @@ class Clock:
 
     def to_true_ms(self, delay_ms: int) -> int:
         """How much true time passes while this clock counts `delay_ms`, rounded up: a timer never fires early."""
+        if not self.drift_ppm:
+            return delay_ms
         return -(-delay_ms * MILLION // (MILLION + self.drift_ppm))

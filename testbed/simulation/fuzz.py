@@ -6,6 +6,7 @@ What a worker sends back is small: a seed can be run again, and then it tells it
 from __future__ import annotations
 
 import concurrent.futures
+import gc
 import itertools
 import multiprocessing
 import os
@@ -20,6 +21,8 @@ from testbed.trace import Violation
 
 SEEDS_PER_BATCH = 5
 """Few enough that progress is seen, many enough that handing them out costs nothing."""
+GARBAGE_OBJECTS = 50_000
+"""So many new objects before a worker looks for garbage; a run of 60 heights makes some millions."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,12 @@ def run_batch(seeds: tuple[int, ...], nodes: int, heights: int) -> list[SeedResu
     return results
 
 
+def prepare_worker() -> None:
+    """Let the collector of garbage look seldom, and never at what was imported: runs make much and keep nothing."""
+    gc.freeze()
+    gc.set_threshold(GARBAGE_OBJECTS)
+
+
 def fuzz(options: FuzzOptions, on_progress: Callable[[FuzzResult], None]) -> FuzzResult:
     """Run all seeds, or up to the first violation; `on_progress` hears of it after every few.
 
@@ -154,7 +163,7 @@ def _run_batches(options: FuzzOptions) -> Iterator[list[SeedResult]]:
         return
     # Spawned, not forked: each worker is an interpreter of its own, whatever threads this one has.
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(options.jobs, mp_context=context) as pool:
+    with concurrent.futures.ProcessPoolExecutor(options.jobs, context, prepare_worker) as pool:
         waiting = iter(batches)
         running = {
             pool.submit(run_batch, batch, options.nodes, options.heights)

@@ -59,6 +59,20 @@ class Endpoint(Protocol):
 Pair = tuple[bytes, bytes]
 """From one key to another."""
 
+
+class _Link:
+    """One direction of a link that is up."""
+
+    __slots__ = ("arrival_ms", "pair", "source", "target")
+
+    def __init__(self, source: Endpoint, target: Endpoint) -> None:
+        self.source = source
+        self.target = target
+        self.pair = (source.key, target.key)
+        self.arrival_ms = 0
+        """When the last message in order arrives."""
+
+
 Inspector = Callable[[bytes, bytes, PeerMessage], int]
 """Looks at a message from one key to another and says how many ms longer it takes (see `Adversary`)."""
 
@@ -88,8 +102,8 @@ class Network:
         self._has_wire = has_wire
         self._is_admitted = is_admitted
         self._endpoints: dict[bytes, Endpoint] = {}
-        self._links: dict[bytes, list[Endpoint]] = {}
-        self._arrival_ms: dict[tuple[bytes, bytes], int] = {}
+        self._links: dict[bytes, dict[bytes, _Link]] = {}
+        """By key of the source, then of the target."""
         self._cuts: dict[Pair, int] = {}
         self._severed: dict[Pair, int] = {}
         conditions = self.conditions
@@ -102,7 +116,7 @@ class Network:
         """A node listens and dials from now on."""
         others = [other for other in self._endpoints.values() if self._may_link(endpoint, other)]
         self._endpoints[endpoint.key] = endpoint
-        self._links[endpoint.key] = []
+        self._links[endpoint.key] = {}
         for other in others:
             self._scheduler.call_after(CONNECT_MS, self._connect, endpoint, other)
 
@@ -111,16 +125,16 @@ class Network:
         if not self._is_up(endpoint):
             return
         del self._endpoints[endpoint.key]
-        for other in self._links.pop(endpoint.key):
-            self._links[other.key].remove(endpoint)
-            self._scheduler.call_after(CONNECT_MS, self._disconnect, other, endpoint.key)
+        for link in self._links.pop(endpoint.key).values():
+            del self._links[link.target.key][endpoint.key]
+            self._scheduler.call_after(CONNECT_MS, self._disconnect, link.target, endpoint.key)
 
     def review(self) -> None:
         """Look again at who admits whom: links appear and go."""
         present = list(self._endpoints.values())
         for index, one in enumerate(present):
             for other in present[index + 1 :]:
-                if other in self._links[one.key]:
+                if other.key in self._links[one.key]:
                     if not self._may_link(one, other):
                         self._unlink(one, other)
                 elif self._may_link(one, other):
@@ -129,14 +143,16 @@ class Network:
     # ------------------------------------------------------------------ what travels
 
     def broadcast(self, source: Endpoint, message: PeerMessage) -> None:
-        data = self._write(message)
-        for target in self._links.get(source.key, ()):
-            self._carry(source, target, message, data)
+        links = self._links.get(source.key)
+        if links:
+            data = self._write(message)
+            for link in links.values():
+                self._carry(link, message, data)
 
     def send(self, source: Endpoint, peer: bytes, message: PeerMessage) -> None:
-        target = self._endpoints.get(peer)
-        if target is not None and target in self._links.get(source.key, ()):
-            self._carry(source, target, message, self._write(message))
+        link = self._links.get(source.key, {}).get(peer)
+        if link is not None:
+            self._carry(link, message, self._write(message))
 
     # ------------------------------------------------------------------ faults
 
@@ -179,57 +195,57 @@ class Network:
 
     # ------------------------------------------------------------------ inside
 
-    def _carry(self, source: Endpoint, target: Endpoint, message: PeerMessage, data: bytes | PeerMessage) -> None:
+    def _carry(self, link: _Link, message: PeerMessage, data: bytes | PeerMessage) -> None:
         self.sent += 1
-        link = (source.key, target.key)
-        conditions, chance = self.conditions, self._random.random
-        if self._cuts and link in self._cuts:
+        conditions, chance, scheduler = self.conditions, self._random.random, self._scheduler
+        if self._cuts and link.pair in self._cuts:
             self.cut += 1
             return
         if conditions.loss and chance() < conditions.loss:
             self.lost += 1
             return
         spread_ms = conditions.delay_ms_max - conditions.delay_ms_min + 1
-        arrival_ms = self._scheduler.now_ms + conditions.delay_ms_min + int(chance() * spread_ms)
+        arrival_ms = scheduler.now_ms + conditions.delay_ms_min + int(chance() * spread_ms)
         if self._slow:
-            arrival_ms += self._slow.get(source.key, 0) + self._slow.get(target.key, 0)
+            source, target = link.pair
+            arrival_ms += self._slow.get(source, 0) + self._slow.get(target, 0)
         if self.inspector is not None:
-            delay_ms = self.inspector(source.key, target.key, message)
+            delay_ms = self.inspector(*link.pair, message)
             if delay_ms:
                 self.delayed += 1
-                self._scheduler.call_at(arrival_ms + delay_ms, self._arrive, source, target, data)
+                scheduler.call_at(arrival_ms + delay_ms, self._arrive, link, data)
                 return
         if conditions.duplicate and chance() < conditions.duplicate:
             self.duplicated += 1
-            self._scheduler.call_at(
-                arrival_ms + int(chance() * conditions.reorder_delay_ms), self._arrive, source, target, data
-            )
+            again_ms = arrival_ms + int(chance() * conditions.reorder_delay_ms)
+            scheduler.call_at(again_ms, self._arrive, link, data)
         if conditions.reorder and chance() < conditions.reorder:
             # It keeps nobody waiting who comes after it.
             self.reordered += 1
             arrival_ms += int(chance() * conditions.reorder_delay_ms)
+        elif arrival_ms < link.arrival_ms:
+            arrival_ms = link.arrival_ms
         else:
-            earlier_ms = self._arrival_ms.get(link, 0)
-            arrival_ms = max(arrival_ms, earlier_ms)
-            self._arrival_ms[link] = arrival_ms
-        self._scheduler.call_at(arrival_ms, self._arrive, source, target, data)
+            link.arrival_ms = arrival_ms
+        scheduler.call_at(arrival_ms, self._arrive, link, data)
 
-    def _arrive(self, source: Endpoint, target: Endpoint, data: bytes | PeerMessage) -> None:
-        endpoints = self._endpoints
+    def _arrive(self, link: _Link, data: bytes | PeerMessage) -> None:
+        endpoints, source, target = self._endpoints, link.source, link.target
         # A restarted node is another endpoint: this very incarnation must still be there.
-        if endpoints.get(source.key) is source and endpoints.get(target.key) is target:
-            if not isinstance(data, bytes):
-                target.on_message(source.key, data)
-                return
-            try:
-                message = decode_message(data)
-            except InvalidInput:
-                # A real link is closed by whoever gets such a frame, and dialled again.
-                if target in self._links[source.key]:
-                    self._unlink(source, target)
-                    self._scheduler.call_after(2 * CONNECT_MS, self._connect, source, target)
-                return
-            target.on_message(source.key, message)
+        if endpoints.get(link.pair[0]) is not source or endpoints.get(link.pair[1]) is not target:
+            return
+        if not isinstance(data, bytes):
+            target.on_message(link.pair[0], data)
+            return
+        try:
+            message = decode_message(data)
+        except InvalidInput:
+            # A real link is closed by whoever gets such a frame, and dialled again.
+            if target.key in self._links[source.key]:
+                self._unlink(source, target)
+                self._scheduler.call_after(2 * CONNECT_MS, self._connect, source, target)
+            return
+        target.on_message(link.pair[0], message)
 
     def _write(self, message: PeerMessage) -> bytes | PeerMessage:
         # Bytes that are no message can be refused only by whoever decodes them.
@@ -248,22 +264,21 @@ class Network:
     def _connect(self, one: Endpoint, other: Endpoint) -> None:
         if not (self._is_up(one) and self._is_up(other) and self._may_link(one, other)):
             return
-        if other in self._links[one.key]:
+        if other.key in self._links[one.key]:
             return
-        self._links[one.key].append(other)
-        self._links[other.key].append(one)
+        self._links[one.key][other.key] = _Link(one, other)
+        self._links[other.key][one.key] = _Link(other, one)
         one.on_connected(other.key)
         other.on_connected(one.key)
 
     def _unlink(self, one: Endpoint, other: Endpoint) -> None:
-        self._links[one.key].remove(other)
-        self._links[other.key].remove(one)
+        del self._links[one.key][other.key]
+        del self._links[other.key][one.key]
         self._scheduler.call_after(CONNECT_MS, self._disconnect, one, other.key)
         self._scheduler.call_after(CONNECT_MS, self._disconnect, other, one.key)
 
     def _disconnect(self, endpoint: Endpoint, peer: bytes) -> None:
-        linked = self._links.get(endpoint.key, ())
-        if self._is_up(endpoint) and all(other.key != peer for other in linked):
+        if self._is_up(endpoint) and peer not in self._links[endpoint.key]:
             endpoint.on_disconnected(peer)
 
 

@@ -71,6 +71,7 @@ class Identity:
     name: str
     signer: Signer
     verifier: Verifier
+    number: int = 0
 
     @property
     def key(self) -> bytes:
@@ -95,6 +96,7 @@ class SimulatedNode:
     ) -> None:
         self.identity = identity
         self.name = identity.name
+        self.number = identity.number
         self.key = identity.key
         self.chain_id = b""
         self.disk = disk
@@ -209,10 +211,10 @@ class SimulatedNode:
         self.when_awake(self._step, PeerDisconnected(peer))
 
     def on_message(self, peer: bytes, message: PeerMessage) -> None:
-        if self.is_alive and not self.is_paused:
-            self._step(Received(peer, message))
-        else:
+        if self.is_paused:
             self.when_awake(self._step, Received(peer, message))
+        elif self.is_alive:
+            self._step(Received(peer, message))
 
     def submit(self, transactions: tuple[SignedTransaction, ...]) -> Sequence[Admission]:
         """The mempool's answers; none where the node died before it answered."""

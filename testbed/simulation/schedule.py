@@ -184,6 +184,7 @@ def make_schedule(seed: int, nodes: int = 4, heights: int = 60) -> Schedule:
         kinds = [kind for kind in kinds if kind not in ("wiped_data", "wiped_sign_state")]
     faults = _draw_faults(draw, kinds, rate, nodes, last=heights * 6 // 10, spare=spare)
     is_rough = rate > 0.5
+    timing = _draw_timing(draw)
     return Schedule(
         seed=seed,
         nodes=nodes,
@@ -191,7 +192,7 @@ def make_schedule(seed: int, nodes: int = 4, heights: int = 60) -> Schedule:
         powers=powers,
         has_real_signatures=draw.random() < 0.1,
         has_wire=draw.random() < 0.25,
-        timing=_draw_timing(draw),
+        timing=timing,
         links=LinkPlan(
             delay_ms_max=draw.choice((2, 4, 4, 10, 40)) if is_rough else 4,
             loss=_draw_rate(draw, 0.2) if is_rough and "loss" in kinds else 0.0,
@@ -199,8 +200,8 @@ def make_schedule(seed: int, nodes: int = 4, heights: int = 60) -> Schedule:
             reorder=_draw_rate(draw, 0.3) if is_rough and "reorder" in kinds else 0.0,
         ),
         clocks=_draw_clocks(draw, nodes) if "clock_offset" in kinds or "clock_drift" in kinds else (),
-        adversary_ms=draw.choice((50, 300, 800, 1500)) if draw.random() < 0.35 else 0,
-        transaction_interval_ms=draw.choice((0, 20, 50, 50, 100, 200)),
+        adversary_ms=_draw_delay(draw, timing),
+        transaction_interval_ms=draw.choice((0, 30, 50, 100, 100, 200)),
         faults=faults,
         traitors=traitors,
         broken=spare,
@@ -335,7 +336,7 @@ def _draw_fault(
     draw: random.Random, kind: FaultKind, nodes: int, at_height: int, spare: tuple[int, ...]
 ) -> PlannedFault:
     after_ms = draw.choice((0, 0, draw.randint(0, 40), draw.randint(0, 600)))
-    duration_ms = draw.choice((5, 30, 100, 400, 1500))
+    duration_ms = draw.choice((5, 30, 100, 250, 800))
     chosen: tuple[int, ...] = (draw.randrange(nodes),)
     effects, rate, by = 0, 0.0, 0
     match kind:
@@ -369,7 +370,7 @@ def _draw_fault(
         case "mesh_down":
             chosen = ()
         case "crash_locked":
-            chosen, duration_ms = (), draw.choice((400, 1500))
+            chosen, duration_ms = (), draw.choice((300, 800))
         case _:
             pass
     is_noticed = draw.random() < 0.5
@@ -379,17 +380,24 @@ def _draw_fault(
     )
 
 
+def _draw_delay(draw: random.Random, timing: TimingPlan) -> int:
+    """How long the adversary holds a vote back: around the timeouts that it wants to run out."""
+    if draw.random() < 0.7:
+        return 0
+    return min(round(timing.propose_timeout_ms * draw.choice((0.5, 1.5, 3))), 1500)
+
+
 def _draw_timing(draw: random.Random) -> TimingPlan:
     """As shipped, or in a hurry: short timeouts make many rounds, and those are where locks matter."""
-    if draw.random() < 0.4:
+    if draw.random() < 0.15:
         return TimingPlan()
-    base = draw.choice((20, 60, 200))
+    base = draw.choice((20, 60, 60, 200))
     return TimingPlan(
         propose_timeout_ms=base,
         prevote_timeout_ms=base // 2,
         precommit_timeout_ms=base // 2,
         timeout_delta_ms=base // 4,
-        announce_interval_ms=draw.choice((30, 100)),
+        announce_interval_ms=draw.choice((50, 100, 200)),
         sync_timeout_ms=200,
     )
 

@@ -21,7 +21,8 @@ class Scheduler:
 
     def call_at(self, time_ms: int, function: Callable[..., None], *arguments: Any) -> None:
         self._count += 1
-        heapq.heappush(self._queue, (max(time_ms, self.now_ms), self._count, function, arguments))
+        due_ms = time_ms if time_ms > self.now_ms else self.now_ms
+        heapq.heappush(self._queue, (due_ms, self._count, function, arguments))
 
     def call_after(self, delay_ms: int, function: Callable[..., None], *arguments: Any) -> None:
         self._count += 1

@@ -132,8 +132,9 @@ class World:
         self.windows: list[FaultWindow] = []
         self._nodes: list[SimulatedNode | None] = [None] * schedule.nodes
         self._incarnations = [0] * schedule.nodes
-        self._numbers = {identity.name: number for number, identity in enumerate(self.identities)}
         self._hash = hashlib.sha256()
+        self._trail: list[bytes] = []
+        """What the hash of the trace is made of and does not hold yet."""
         self._heights = [0] * schedule.nodes
         self._steps = 0
         self._decisions = 0
@@ -188,6 +189,7 @@ class World:
         goal = max(goal + 1, self.schedule.heights, *self._heights)
         self._run_to_all(correct, goal, (19, "catch_up"), "everything is healed")
         self._finish()
+        self._hash.update(b"".join(self._trail))
         return Outcome(
             trace_hash=self._hash.hexdigest(),
             violation=self.violation,
@@ -478,7 +480,7 @@ class World:
             height=ledger.height,
             validators=ledger.validators,
             sign_floor=node.disk.sign_floor,
-            is_correct=self._numbers[node.name] not in self._traitors,
+            is_correct=node.number not in self._traitors,
             chain_id=ledger.chain_id,
             state_root=ledger.state_root,
             block_hash=ledger.block_hash,
@@ -491,20 +493,25 @@ class World:
 
     def on_step(self, node: SimulatedNode, input: Input, effects: Sequence[Effect]) -> None:
         self._steps += 1
-        self.trace.step(node.name, self.at_ms, input, effects)
-        if self.trace.violation is not None:
+        now_ms = self.scheduler.now_ms
+        trace = self.trace
+        trace.step(node.name, now_ms - BEGIN_MS, input, effects)
+        if trace.violation is not None:
             self._note_trace()
         if self.listener is not None:
-            self.listener.on_step(node.name, self.at_ms, input, effects, node.machine)
-        self._hash.update(b"%d %d %d;" % (self.scheduler.now_ms, self._numbers[node.name], len(effects)))
+            self.listener.on_step(node.name, now_ms - BEGIN_MS, input, effects, node.machine)
+        trail = self._trail
+        trail.append(b"%d %d %d;" % (now_ms, node.number, len(effects)))
         for effect in effects:
             if type(effect) is Broadcast and type(effect.message) is Vote:
-                self._hash.update(effect.message.signature)
+                trail.append(effect.message.signature)
 
     def on_commit(self, node: SimulatedNode, commit: Commit) -> None:
-        number, height, block_hash = self._numbers[node.name], commit.block.height, commit.block.hash
+        number, height = node.number, commit.block.height
         self._decisions += 1
-        self._hash.update(block_hash)
+        self._trail.append(commit.block.hash)
+        self._hash.update(b"".join(self._trail))
+        self._trail.clear()
         self._heights[number] = height
         self.clients.on_commit(number, commit.execution.transaction_ids, height)
         header = commit.block.header
@@ -518,14 +525,14 @@ class World:
                 self.scheduler.stop()
 
     def on_report(self, node: SimulatedNode, name: str, fields: Mapping[str, object]) -> None:
-        if name == "halted" and self._numbers[node.name] not in self._traitors:
+        if name == "halted" and node.number not in self._traitors:
             self.violate(0, "halted", f"{node.name} will not go on: {fields['reason']}", node.name)
 
     def on_dropped(self, node: SimulatedNode, transactions: Sequence[tuple[str, str]]) -> None:
         """Clients send again what is not acknowledged."""
 
     def on_death(self, node: SimulatedNode, error: Exception | None) -> None:
-        self._note_death(self._numbers[node.name], "killed" if error is None else "crashed")
+        self._note_death(node.number, "killed" if error is None else "crashed")
         if error is not None:
             self.violate(0, "alive", f"{node.name} ended by itself: {type(error).__name__}: {error}", node.name)
 
@@ -577,7 +584,7 @@ def make_signer(schedule: Schedule, label: str) -> Signer:
 def make_identities(schedule: Schedule) -> tuple[Identity, ...]:
     verifier: Verifier = verify if schedule.has_real_signatures else verify_stand_in
     return tuple(
-        Identity(schedule.get_name(number), make_signer(schedule, f"node/{number}"), verifier)
+        Identity(schedule.get_name(number), make_signer(schedule, f"node/{number}"), verifier, number)
         for number in range(schedule.nodes)
     )
 

@@ -10,8 +10,8 @@ import pytest
 from tana.consensus.past import HEIGHTS_KEPT, ROUNDS_KEPT
 from tana.consensus.votes import MAX_FUTURE_ROUNDS
 from tana.ledger.ledger import Ledger
-from tana.node.effects import Append, Broadcast, Commit, Effect, Flush, Report, Seen, Send
-from tana.node.inputs import PeerConnected, PeerDisconnected, Received
+from tana.node.effects import Append, Broadcast, Commit, Effect, Flush, Report, Seen, Send, SetTimer
+from tana.node.inputs import PeerConnected, PeerDisconnected, Received, Submitted
 from tana.node.machine import EARLY_MESSAGES_PER_PEER, EARLY_PARTS, MachineConfig, order_effects
 from tana.types.block import Block, CommitSignature, RawTransaction
 from tana.types.messages import (
@@ -44,6 +44,16 @@ def test_without_empty_blocks_the_chain_waits_for_work() -> None:
     net.submit(1, make_deposit(0))
     net.run_until(net.all_at(1))
     assert [len(node.chain[0][0].transactions) for node in net.nodes] == [1, 1, 1]
+
+
+def test_a_clock_that_is_set_back_holds_no_work_up() -> None:
+    config = MachineConfig(empty_block_interval_ms=None)
+    net = MachineNet(1, config=config)
+    net.submit(0, make_deposit(0))
+    net.run_until(net.all_at(1))
+    effects = net.nodes[0].machine.step(Submitted(9, (make_deposit(1),)), net.now_ms - 3_600_000)
+    waits = [effect.delay_ms for effect in effects if isinstance(effect, SetTimer) and effect.timer.kind == "work"]
+    assert waits == [config.min_block_interval_ms]
 
 
 def test_transactions_sent_everywhere_are_committed_once() -> None:

@@ -7,11 +7,11 @@ two nodes without a link between them still hear of each other through a third.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tana.consensus.past import describe_round
 from tana.consensus.tendermint import Tendermint
-from tana.consensus.votes import TAG_TWO, compute_tag
+from tana.consensus.votes import TAG_TWO, VoteTally, compute_tag
 from tana.types.block import CommitSignature
 from tana.types.messages import (
     PRECOMMIT,
@@ -61,32 +61,32 @@ def find_lacking(core: Tendermint, peer: Announcement) -> list[Lacking]:
     for round in _needed_rounds(core, peer):
         item = held.get(round, _NO_VOTES)
         proposal = core.proposals.get(round)
-        if proposal is not None and item.proposal not in (TAG_TWO, compute_tag(proposal)):
-            lacking.append(proposal)
-        for block_hash in _named_blocks(core, round):
-            if block_hash in core.blocks and block_hash not in peer.blocks:
+        prevotes, precommits = core.votes.get(round, PREVOTE), core.votes.get(round, PRECOMMIT)
+        named = [prevotes.find_quorum()[1], precommits.find_quorum()[1]]
+        if proposal is not None:
+            named.insert(0, proposal.block_hash)
+            if item.proposal not in (TAG_TWO, compute_tag(proposal)):
+                lacking.append(proposal)
+        for block_hash in dict.fromkeys(named):
+            if block_hash is not None and block_hash in core.blocks and block_hash not in peer.blocks:
                 lacking.append(BlockPart(core.height, core.blocks[block_hash].data))
-        lacking += _lacking_votes(core, round, PREVOTE, item.prevotes, item.has_prevote_quorum)
-        lacking += _lacking_votes(core, round, PRECOMMIT, item.precommits, item.has_precommit_quorum)
+        lacking += _lacking_votes(prevotes, (PREVOTE, core.height, round), item.prevotes, item.has_prevote_quorum)
+        lacking += _lacking_votes(
+            precommits, (PRECOMMIT, core.height, round), item.precommits, item.has_precommit_quorum
+        )
     return lacking
 
 
-def _named_blocks(core: Tendermint, round: int) -> dict[bytes, None]:
-    """The blocks that a round's proposal and quorums are for, in that order."""
-    proposal = core.proposals.get(round)
-    named = [proposal.block_hash] if proposal is not None else []
-    named += [core.votes.get(round, kind).find_quorum()[1] or b"" for kind in (PREVOTE, PRECOMMIT)]
-    return dict.fromkeys(named)
-
-
-def _lacking_votes(core: Tendermint, round: int, kind: int, tags: bytes, has_quorum: bool) -> list[Vote | VoteQuorum]:
-    tally = core.votes.get(round, kind)
+def _lacking_votes(
+    tally: VoteTally, place: tuple[int, int, int], tags: bytes, has_quorum: bool
+) -> Sequence[Vote | VoteQuorum]:
+    """Of one tally; `place` is its kind, height and round."""
     found, block_hash = tally.find_quorum()
     if not found or has_quorum:
-        return [*tally.lacking_from(tags)]
+        return tally.lacking_from(tags)
     signatures = tuple(CommitSignature(vote.validator, vote.signature) for vote in tally.select(block_hash))
     others = [vote for vote in tally.lacking_from(tags) if vote.block_hash != block_hash]
-    return [VoteQuorum(kind, core.height, round, block_hash, signatures), *others]
+    return [VoteQuorum(*place, block_hash, signatures), *others]
 
 
 def _needed_rounds(core: Tendermint, peer: Announcement) -> list[int]:

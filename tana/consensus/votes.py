@@ -171,24 +171,26 @@ class HeightVotes:
 
     def __init__(self, validators: ValidatorSet) -> None:
         self._validators = validators
-        self._tallies: dict[tuple[int, int], VoteTally] = {}
+        self._rounds: dict[int, tuple[VoteTally, VoteTally]] = {}
         self._future_rounds: dict[bytes, list[int]] = {}
         self._empty = VoteTally(validators)
         self.decision: tuple[int, bytes] | None = None
         """The first round whose precommits for one block became a quorum, with that block's hash (L49)."""
 
     def get(self, round: int, kind: int) -> VoteTally:
-        """The tally of a round and kind; an empty one where no vote has come."""
-        return self._tallies.get((round, kind), self._empty)
+        """The tally of a round and kind; an empty one where no vote of the round has come."""
+        tallies = self._rounds.get(round)
+        return self._empty if tallies is None else tallies[kind - PREVOTE]
 
     def find(self, round: int, kind: int) -> VoteTally | None:
-        """The tally of a round and kind, None where no vote has come."""
-        return self._tallies.get((round, kind))
+        """The tally of a round and kind, None where no vote of the round has come."""
+        tallies = self._rounds.get(round)
+        return None if tallies is None else tallies[kind - PREVOTE]
 
     def is_news(self, vote: Vote) -> bool:
         """Whether it is not here already, and its validator has not used up its values in that round."""
-        tally = self._tallies.get((vote.round, vote.kind))
-        if tally is None or not tally.get(vote.validator):
+        tally = self.get(vote.round, vote.kind)
+        if not tally.get(vote.validator):
             return True
         return not tally.holds(vote) and not tally.is_over_bound(vote)
 
@@ -196,10 +198,10 @@ class HeightVotes:
         """Count a verified vote; False where it is known already or over the bounds above."""
         if vote.round > current_round and not self._admit_future(vote, current_round):
             return False
-        key = (vote.round, vote.kind)
-        tally = self._tallies.get(key)
-        if tally is None:
-            tally = self._tallies[key] = VoteTally(self._validators)
+        tallies = self._rounds.get(vote.round)
+        if tallies is None:
+            tallies = self._rounds[vote.round] = (VoteTally(self._validators), VoteTally(self._validators))
+        tally = tallies[vote.kind - PREVOTE]
         if not tally.add(vote):
             return False
         is_for_block = vote.kind == PRECOMMIT and vote.block_hash is not None
@@ -240,7 +242,8 @@ class HeightVotes:
 
     def find_backed(self) -> list[bytes]:
         """The blocks for which a third of the power voted in one round."""
-        return [block_hash for tally in self._tallies.values() for block_hash in tally.find_backed()]
+        tallies = (tally for pair in self._rounds.values() for tally in pair)
+        return [block_hash for tally in tallies for block_hash in tally.find_backed()]
 
     def enter_round(self, round: int) -> None:
         """Rounds up to this one are no longer ahead: their votes stay."""
@@ -249,15 +252,15 @@ class HeightVotes:
 
     def keep_rounds(self, rounds: Container[int]) -> None:
         """Forget the votes of every other round."""
-        self._tallies = {key: tally for key, tally in self._tallies.items() if key[0] in rounds}
+        self._rounds = {round: pair for round, pair in self._rounds.items() if round in rounds}
 
     def rounds(self) -> list[int]:
         """Every round with a vote, ascending."""
-        return sorted({round for round, _ in self._tallies})
+        return sorted(self._rounds)
 
     def count(self) -> int:
         """How many votes are held (a gauge for the bound of invariant 15)."""
-        return sum(tally.count for tally in self._tallies.values())
+        return sum(prevotes.count + precommits.count for prevotes, precommits in self._rounds.values())
 
     def _admit_future(self, vote: Vote, current_round: int) -> bool:
         rounds = self._future_rounds.setdefault(vote.validator, [])
@@ -269,9 +272,9 @@ class HeightVotes:
             if vote.round < lowest:
                 return False
             rounds.remove(lowest)
-            for kind in (PREVOTE, PRECOMMIT):
-                tally = self._tallies.get((lowest, kind))
-                if tally is not None:
-                    tally.remove_validator(vote.validator)
+            for tally in self._rounds[lowest]:
+                tally.remove_validator(vote.validator)
+            if not any(tally.count for tally in self._rounds[lowest]):
+                del self._rounds[lowest]
         rounds.append(vote.round)
         return True

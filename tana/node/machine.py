@@ -176,6 +176,11 @@ class Machine:
         self._sync = Sync()
         self._early: dict[bytes, deque[ConsensusMessage]] = {}
         self._part_sent_ms: dict[bytes, int] = {}
+        self._version = 0
+        """Grows with every input that may change what an announcement says, or what we answer to one."""
+        self._heard: dict[bytes, tuple[int, Announcement]] = {}
+        """Per peer the announcement to which there was nothing to say, and our version then."""
+        self._said: tuple[int, Announcement | None] = (0, None)
         self._evidence_refusals: dict[bytes, int] = {}
         self._outbox: list[SignedTransaction] = []
         self._intervals = 0
@@ -215,8 +220,11 @@ class Machine:
             return []
         self._now_ms = now_ms
         if type(input) is Received:
-            handle = self._handlers.get(type(input.message))
+            kind = type(input.message)
+            handle = self._handlers.get(kind)
             if handle is not None and input.peer in self._early:
+                if kind is not Announcement:
+                    self._version += 1
                 handle(input.peer, input.message)
         else:
             self._on_other(input)
@@ -225,10 +233,13 @@ class Machine:
 
     def _on_other(self, input: Input) -> None:
         match input:
-            case Submitted(request_id, transactions):
-                self._on_submitted(request_id, transactions)
+            case TimerFired(Timer("announce")):
+                self._announce()
+                return
             case TimerFired(timer):
                 self._on_timer(timer)
+            case Submitted(request_id, transactions):
+                self._on_submitted(request_id, transactions)
             case PeerConnected(peer):
                 self._on_connected(peer)
             case PeerDisconnected(peer):
@@ -236,6 +247,7 @@ class Machine:
             case Started():
                 self._effects.append(SetTimer(Timer("announce"), self.config.announce_interval_ms))
                 self._start_height()
+        self._version += 1
 
     # ------------------------------------------------------------------ Application of the consensus core
 
@@ -289,8 +301,12 @@ class Machine:
 
     def _on_announcement(self, peer: bytes, announcement: Announcement) -> None:
         self._sync.on_claim(peer, announcement.height)
-        for told in self.core.past.find_conflicting(announcement.past):
-            self._effects.append(Send(peer, told))
+        # While a round waits, peers say the same again and again, and nothing has changed here either.
+        heard = (self._version, announcement)
+        if self._heard.get(peer) == heard:
+            return
+        sent = len(self._effects)
+        self._effects += [Send(peer, told) for told in self.core.past.find_conflicting(announcement.past)]
         if announcement.height <= self.core.height:
             for evidence in self.evidence.list_lacking(announcement.accused, announcement.height):
                 self._effects.append(Send(peer, EvidenceMessage(evidence)))
@@ -301,11 +317,15 @@ class Machine:
         elif announcement.height < self.core.height:
             self._effects.append(Send(peer, self._create_announcement()))
         else:
-            for message in find_lacking(self.core, announcement):
+            lacking = find_lacking(self.core, announcement)
+            for message in lacking:
                 if not isinstance(message, BlockPart) or self._may_send_part(peer):
                     self._effects.append(Send(peer, message))
             if announcement.step > Step.NEW_HEIGHT and self.core.step == Step.NEW_HEIGHT:
+                self._version += 1
                 self._perform(self.core.on_work(self._now_ms))
+            elif not lacking and len(self._effects) == sent:
+                self._heard[peer] = heard
 
     def _on_evidence(self, peer: bytes, message: EvidenceMessage) -> None:
         if self._evidence_refusals.get(peer, 0) >= EVIDENCE_REFUSALS_MAX:
@@ -342,8 +362,6 @@ class Machine:
 
     def _on_timer(self, timer: Timer) -> None:
         match timer.kind:
-            case "announce":
-                self._announce()
             case "gossip":
                 self._gossip()
             case "work":
@@ -364,6 +382,7 @@ class Machine:
 
     def _on_disconnected(self, peer: bytes) -> None:
         self._early.pop(peer, None)
+        self._heard.pop(peer, None)
         self._sync.on_disconnected(peer)
         self._part_sent_ms.pop(peer, None)
         self._evidence_refusals.pop(peer, None)
@@ -459,7 +478,13 @@ class Machine:
     # ------------------------------------------------------------------ announcements, gossip
 
     def _create_announcement(self) -> Announcement:
-        return create_announcement(self.core, self.evidence.accused)
+        version, said = self._said
+        if said is not None and version == self._version:
+            return said
+        announcement = create_announcement(self.core, self.evidence.accused)
+        if not announcement.past:
+            self._said = (self._version, announcement)
+        return announcement
 
     def _announce(self) -> None:
         self._effects.append(SetTimer(Timer("announce"), self.config.announce_interval_ms))

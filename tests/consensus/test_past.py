@@ -66,7 +66,6 @@ def test_what_nobody_voted_on_is_passed_over() -> None:
     for late in (
         vote(1, B, height=2),
         vote(1, B, round=5),
-        msgspec.structs.replace(vote(1, B), kind=1),
         msgspec.structs.replace(vote(1, B), validator=stranger.public_key),
     ):
         assert past.on_vote(late) is None

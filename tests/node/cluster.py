@@ -33,7 +33,7 @@ from tana.types.genesis import (
 )
 from tana.types.transaction import Transaction
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 _Value = TypeVar("_Value")
 
 

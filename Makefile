@@ -37,7 +37,7 @@ help: ## Show this list
 	@echo
 	@echo "Settings: PYTHON=python3.12  BACKEND=docker|processes|simulation  NETWORK=tailnet|bridge"
 	@echo "          SCENARIO=scenarios/NAME.toml  SEEDS=300"
-	@echo "          TESTBED_ARGS, PYTEST_ARGS, BENCH_ARGS, SOAK_ARGS are passed on as they are"
+	@echo "          TESTBED_ARGS, PYTEST_ARGS, BENCH_ARGS, SOAK_ARGS, FUZZ_ARGS are passed on as they are"
 
 setup: $(STAMP) ## Make the environment in .venv from requirements.lock
 

@@ -26,7 +26,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-docker testbed soak-kill lint format fuzz bench bench-up bench-sync bench-net bench-sim lock compose up down base-image tailnet-images clean distclean FORCE
+.PHONY: help setup test test-docker testbed soak-kill lint format fuzz bench bench-up bench-sync bench-net bench-sim mutants lock compose up down base-image tailnet-images clean distclean FORCE
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
@@ -89,6 +89,9 @@ bench-net: $(STAMP) ## Measure start to first block and submit to final in conta
 
 bench-sync: $(STAMP) ## Measure how fast a node 10,000 blocks behind catches up, against how fast the chain grows
 	$(BIN)/python -m benchmarks.sync $(BENCH_ARGS)
+
+mutants: $(STAMP) ## Plant every bug of tests/mutants in turn: the fuzzer must catch each
+	$(BIN)/testbed mutants $(TESTBED_ARGS)
 
 lock: ## Resolve requirements.lock anew from pyproject.toml (needs uv)
 	@command -v uv >/dev/null || { echo "error: uv is not installed: pipx install uv" >&2; exit 1; }

@@ -11,6 +11,7 @@ import typer
 
 from tana.types.errors import TanaError, Unavailable
 from testbed import cli_simulation
+from testbed.cli_mutants import mutants
 from testbed.cli_twins import twins
 from testbed.verdict import Outcome
 
@@ -72,6 +73,7 @@ def run(
 
 
 app.command()(twins)
+app.command()(mutants)
 
 
 @app.command()

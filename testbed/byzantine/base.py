@@ -16,6 +16,7 @@ from tana.node.hooks import Beginning, Hooks
 from tana.node.inputs import Input, PeerConnected, PeerDisconnected, Received, TimerFired
 from tana.node.machine import Machine
 from tana.types.block import Block
+from tana.types.errors import InvalidInput
 from tana.types.evidence import get_slot
 from tana.types.messages import (
     Announcement,
@@ -230,6 +231,14 @@ class Behaviour(Hooks):
     def make_hash(self, label: object) -> bytes:
         """32 bytes that are no block's hash; the same label gives the same ones."""
         return random.Random(f"{self.seed}/{label}").randbytes(32)
+
+    @staticmethod
+    def read_block(part: BlockPart) -> Block | None:
+        """The block of a part, None where its bytes are none: another lie of the same node may have made them."""
+        try:
+            return Block.decode(part.data)
+        except InvalidInput:
+            return None
 
     def find_block(self, block_hash: bytes) -> Block | None:
         return self.machine.core.blocks.get(block_hash)

@@ -44,8 +44,8 @@ class EquivocatingProposer(Behaviour):
     def _make_other(self, message: Proposal | BlockPart) -> Proposal | BlockPart | None:
         """The same statement about the other block; None for what is not of our own making."""
         if isinstance(message, BlockPart):
-            block = Block.decode(message.data)
-            if block.header.producer != self.signer.public_key:
+            block = self.read_block(message)
+            if block is None or block.header.producer != self.signer.public_key:
                 return None
             return BlockPart(message.height, make_other_block(block).data)
         block_here = self.find_block(message.block_hash)

@@ -15,7 +15,7 @@ from testbed.byzantine.base import Behaviour
 VOTES_AT_A_TIME = 40
 FIRST_FUTURE_ROUND = 1_000
 """So far ahead that no honest vote of this node can ever contradict one of the flood."""
-ACCUSATIONS_AT_A_TIME = 4
+ACCUSATIONS_AT_A_TIME = 2
 MALFORMED_INTERVALS = 10
 """Malformed frames end the link, so they come once in so many announce intervals."""
 
@@ -30,7 +30,8 @@ class FutureFlood(Behaviour):
         self.note_lie()
         flood: list[PeerMessage] = []
         for number in range(VOTES_AT_A_TIME):
-            ahead = height + number % 4
+            # Most for the height being decided: there they would have to be kept.
+            ahead = height + max(0, number % 8 - 5)
             round = FIRST_FUTURE_ROUND + self.random.randrange(1_000)
             flood.append(self.sign_vote(PREVOTE if number % 2 else PRECOMMIT, ahead, round, None))
         flood.append(BlockPart(height + 1, self.random.randbytes(1_000)))

@@ -33,7 +33,8 @@ class _ForgedProposal(Behaviour):
                     self.note_lie(message.height)
                     return [self.sign_proposal(message.height, message.round, forged.hash)]
             case BlockPart():
-                forged = self._find_forged(Block.decode(message.data).hash)
+                block = self.read_block(message)
+                forged = self._find_forged(block.hash) if block is not None else None
                 if forged is not None:
                     return [BlockPart(message.height, forged.data)]
             case Vote() if self.is_own(message) and message.block_hash in self._forged:
@@ -48,7 +49,7 @@ class _ForgedProposal(Behaviour):
         if block is None or block.header.producer != self.signer.public_key:
             return None
         forged = self.forge(block)
-        if forged.hash == block.hash:
+        if forged.data == block.data:
             return None
         if len(self._forged) >= MAX_REMEMBERED:
             del self._forged[next(iter(self._forged))]
@@ -57,12 +58,18 @@ class _ForgedProposal(Behaviour):
 
 
 class InvalidBlock(_ForgedProposal):
-    """Proposes blocks with a transaction that no rule allows: answered with nil. P"""
+    """Proposes blocks with a transaction that no rule allows, or whose signature is wrong: answered with nil. P"""
 
     kind = "invalid_block"
 
     def forge(self, block: Block) -> Block:
         transactions = (*block.transactions, RawTransaction(b'{"type":"made-up"}', self.random.randbytes(64)))
+        if block.transactions and self.random.random() < 0.5:
+            # Everybody knows this text, and that it was once signed well.
+            transactions = (
+                RawTransaction(block.transactions[0].text, self.random.randbytes(64)),
+                *block.transactions[1:],
+            )
         root = merkle.compute_root([raw.leaf for raw in transactions])
         header = msgspec.structs.replace(block.header, transaction_count=len(transactions), transactions_root=root)
         return Block.create(header, transactions, block.evidence)

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 from tana.node.effects import Broadcast, Effect, Send, ServeBlocks
 from tana.node.hooks import Beginning
-from tana.types.block import Block
 from tana.types.messages import BlockPart, PeerMessage, Proposal
 from testbed.byzantine.base import Behaviour
 
@@ -79,9 +78,8 @@ class WithholdsProposals(Behaviour):
     kind = "withholds_proposals"
 
     def say(self, message: PeerMessage) -> Sequence[PeerMessage]:
-        is_own_block = (
-            isinstance(message, BlockPart) and Block.decode(message.data).header.producer == self.signer.public_key
-        )
+        block = self.read_block(message) if isinstance(message, BlockPart) else None
+        is_own_block = block is not None and block.header.producer == self.signer.public_key
         if is_own_block or (isinstance(message, Proposal) and self.is_own(message)):
             self.note_lie()
             return ()

@@ -1,5 +1,7 @@
 """Justified: a precommit for a block needs a polka seen before, a prevote its proposal, a proposal its turn.
 
+A later round needs precommits of a quorum in the one before (L47), or a third of the power there or beyond (L55).
+
 Whose turn a round is follows from a rotation computed here again. A precommitted block's bytes must be in the log
 before the precommit: otherwise, after a crash of all, nobody could show the block that is final.
 """
@@ -9,8 +11,21 @@ from __future__ import annotations
 from tana.node.effects import Commit
 from tana.types.messages import PRECOMMIT, Proposal, Vote
 from testbed.invariants.base import Invariant
-from testbed.invariants.facts import NodeFacts
+from testbed.invariants.facts import Begin, NodeFacts
 from testbed.needs import STEPS
+
+
+class _Rounds:
+    """What a node has seen of the rounds of the height it decides."""
+
+    def __init__(self, height: int) -> None:
+        self.height = height
+        self.signed = 0
+        """The last round in which it signed something."""
+        self.precommits: dict[int, dict[bytes, int]] = {}
+        """Power by validator that precommitted anything, by round."""
+        self.reached: dict[bytes, tuple[int, int]] = {}
+        """The last round of each validator, and its power."""
 
 
 class Justified(Invariant):
@@ -22,12 +37,19 @@ class Justified(Invariant):
         super().__init__()
         self._precommits = 0
         self._proposals = 0
+        self._rounds: dict[str, _Rounds] = {}
+        self._floors: dict[str, tuple[int, int, int]] = {}
         self._logged: dict[str, tuple[int, bytes, int]] = {}
         """Height and block of a node's last precommit, and how many blocks its log held by then."""
+
+    def on_begin(self, node: NodeFacts, begin: Begin) -> None:
+        # Whose sign-state was lost begins above what it may have signed: it need not show how it came there.
+        self._floors[node.name] = begin.sign_floor
 
     def on_signed(self, node: NodeFacts, message: Vote | Proposal) -> None:
         if message.height != node.height + 1:
             return
+        self._judge_round(node, message)
         if isinstance(message, Proposal):
             self._judge_turn(node, message)
             if message.valid_round >= 0 and not node.has_polka(message.valid_round, message.block_hash):
@@ -53,6 +75,10 @@ class Justified(Invariant):
         if proposal.height == node.height + 1:
             self._judge_turn(node, proposal)
 
+    def on_vote(self, node: NodeFacts, vote: Vote) -> None:
+        if vote.height == node.height + 1:
+            self._note_round(node, vote)
+
     def on_wipe(self, node: NodeFacts) -> None:
         # It commits again what it had committed, and its log need not hold that any more.
         if self._logged.get(node.name, (0, b"", 0))[0] <= node.height:
@@ -69,6 +95,35 @@ class Justified(Invariant):
                 node.name,
                 height=height,
             )
+
+    def _get_rounds(self, node: NodeFacts) -> _Rounds:
+        rounds = self._rounds.get(node.name)
+        if rounds is None or rounds.height != node.height + 1:
+            rounds = self._rounds[node.name] = _Rounds(node.height + 1)
+        return rounds
+
+    def _note_round(self, node: NodeFacts, vote: Vote) -> None:
+        rounds = self._get_rounds(node)
+        power = node.validators.powers.get(vote.validator, 0) if node.validators is not None else 0
+        if vote.kind == PRECOMMIT:
+            rounds.precommits.setdefault(vote.round, {})[vote.validator] = power
+        if vote.round > rounds.reached.get(vote.validator, (-1, 0))[0]:
+            rounds.reached[vote.validator] = (vote.round, power)
+
+    def _judge_round(self, node: NodeFacts, message: Vote | Proposal) -> None:
+        """The first message of a round above 0: why is it there?"""
+        rounds, round = self._get_rounds(node), message.round
+        floor_height, floor_round, _ = self._floors.get(node.name, (0, 0, 0))
+        is_new = round > rounds.signed and (message.height, round) > (floor_height, floor_round + 1)
+        if is_new and round > 0 and node.validators is not None:
+            waited = sum(rounds.precommits.get(round - 1, {}).values())
+            beyond = sum(power for reached, power in rounds.reached.values() if reached >= round)
+            if waited < node.validators.quorum and 3 * beyond < node.validators.total:
+                reason = f"precommits of power {waited} in round {round - 1}, of {node.validators.quorum} needed"
+                self._violate(node, message, f"is in that round ≠ {reason}, and power {beyond} there or beyond")
+        rounds.signed = max(rounds.signed, round)
+        if isinstance(message, Vote):
+            self._note_round(node, message)
 
     def _judge_turn(self, node: NodeFacts, proposal: Proposal) -> None:
         self._proposals += 1

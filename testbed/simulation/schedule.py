@@ -81,7 +81,7 @@ class ClockPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
 
 
 class TraitorPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A node that lies, from the start and for good."""
+    """A node that lies, from the start and for good. One node may have several, and lies in all those ways."""
 
     node: Count
     behaviour: str
@@ -141,6 +141,8 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     broken: tuple[Count, ...] = ()
     """Nodes that stay broken in the second phase: crashed, or isolated where `is_broken_mute`."""
     is_broken_mute: bool = False
+    unlinked: tuple[Count, ...] = ()
+    """Two nodes of the second phase's quorum that do not hear each other in it: the others must pass their words on."""
 
     @property
     def first_phase_heights(self) -> int:
@@ -185,7 +187,7 @@ def make_schedule(seed: int, nodes: int = 4, heights: int = 60) -> Schedule:
     faults = _draw_faults(draw, kinds, rate, nodes, last=heights * 6 // 10, spare=spare)
     is_rough = rate > 0.5
     timing = _draw_timing(draw)
-    return Schedule(
+    schedule = Schedule(
         seed=seed,
         nodes=nodes,
         heights=heights,
@@ -207,6 +209,7 @@ def make_schedule(seed: int, nodes: int = 4, heights: int = 60) -> Schedule:
         broken=spare,
         is_broken_mute=draw.random() < 0.5,
     )
+    return msgspec.structs.replace(schedule, unlinked=_draw_unlinked(draw, schedule))
 
 
 def parse_schedule(text: str | bytes, file: str) -> Schedule:
@@ -270,6 +273,10 @@ def check_schedule(schedule: Schedule, file: str) -> None:
                 remedy=f"use one of {', '.join(sorted(BEHAVIOURS))}",
                 field=f"traitors[{index}].behaviour",
             )
+    if len(schedule.unlinked) not in (0, 2) or any(node >= schedule.nodes for node in schedule.unlinked):
+        raise SettingsError(
+            f"{file}: unlinked is {list(schedule.unlinked)}: name two nodes that are there, or none", field="unlinked"
+        )
     powers = schedule.get_powers()
     bad = schedule.list_bad()
     if any(node >= schedule.nodes for node in bad):
@@ -309,14 +316,21 @@ def _draw_spare(draw: random.Random, powers: tuple[int, ...]) -> tuple[int, ...]
     return tuple(sorted(spare))
 
 
+def _draw_unlinked(draw: random.Random, schedule: Schedule) -> tuple[int, ...]:
+    """Two nodes of the second phase's quorum, where there is a third that hears both."""
+    quorum = [node for node in range(schedule.nodes) if node not in schedule.list_bad()]
+    return tuple(sorted(draw.sample(quorum, 2))) if len(quorum) > 2 and draw.random() < 0.3 else ()
+
+
 def _draw_traitors(draw: random.Random, spare: tuple[int, ...]) -> tuple[tuple[TraitorPlan, ...], tuple[int, ...]]:
     """Who of the spare nodes lies, and who is left to break."""
-    if not spare or draw.random() < 0.6:
+    if not spare or draw.random() < 0.4:
         return (), spare
     chosen = draw.sample(spare, draw.randint(1, len(spare)))
     traitors = tuple(
-        TraitorPlan(node, draw.choice(tuple(BEHAVIOURS)), draw.choice((1.0, 0.5, 0.1)), draw.choice((0, 0, 500)))
+        TraitorPlan(node, behaviour, draw.choice((1.0, 0.5, 0.1)), draw.choice((0, 0, 500)))
         for node in sorted(chosen)
+        for behaviour in draw.sample(tuple(BEHAVIOURS), draw.choice((1, 3, 6)))
     )
     return traitors, tuple(node for node in spare if node not in chosen)
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from tana.crypto.keys import KeyPair, Signer, Verifier, format_public_key, verify
 from tana.ledger.mempool import Admission
 from tana.node.effects import Broadcast, Commit, Effect
-from tana.node.hooks import NO_HOOKS
+from tana.node.hooks import NO_HOOKS, Hooks
 from tana.node.inputs import Input
 from tana.node.machine import Machine, MachineConfig
 from tana.types.genesis import Genesis, GenesisAccount, GenesisCurrency, GenesisParameters, GenesisValidator
@@ -25,6 +25,7 @@ from tana.types.messages import Vote
 from tana.types.transaction import SignedTransaction
 from tana.types.validator_set import ValidatorSet
 from testbed.byzantine import BEHAVIOURS, Behaviour, Trigger
+from testbed.byzantine.several import Several
 from testbed.gauges import read_gauges
 from testbed.invariants import make_invariants
 from testbed.plan import make_key
@@ -47,6 +48,8 @@ BEGIN_MS = 1_750_000_000_000
 FIRST_PHASE_MS_MAX = 30_000
 """Phase 1 ends then, however far the chain has come: without a quorum it may stand still for good."""
 CLIENTS = 6
+GAUGE_STEPS = 50
+"""How often it is looked at what the node that takes a step holds in memory."""
 HEARTBEAT_MS = 1_000
 SOVEREIGN_MS = 50
 """How often the sovereign looks whether its order is carried out, where no clients set the pace."""
@@ -284,16 +287,19 @@ class World:
             f" {status.step_power} of {status.quorum_power}"
         )
 
-    def _make_traitors(self) -> dict[int, Behaviour]:
+    def _make_traitors(self) -> dict[int, Hooks]:
+        """The hooks of those that lie: one behaviour, or several at once."""
         accomplices = [self.keys[traitor.node] for traitor in self.schedule.traitors]
-        return {
-            traitor.node: BEHAVIOURS[traitor.behaviour](
-                Trigger(probability=traitor.probability, from_ms=traitor.from_ms or None),
-                seed=f"{self.schedule.seed}/{traitor.node}",
-                accomplices=accomplices,
+        behaviours: dict[int, list[Behaviour]] = {}
+        for traitor in self.schedule.traitors:
+            behaviours.setdefault(traitor.node, []).append(
+                BEHAVIOURS[traitor.behaviour](
+                    Trigger(probability=traitor.probability, from_ms=traitor.from_ms or None),
+                    seed=f"{self.schedule.seed}/{traitor.node}",
+                    accomplices=accomplices,
+                )
             )
-            for traitor in self.schedule.traitors
-        }
+        return {node: Several(chosen) if len(chosen) > 1 else chosen[0] for node, chosen in behaviours.items()}
 
     def describe_nodes(self) -> dict[str, dict[str, Any]]:
         """Where each node stands, for whoever reads a failed run."""
@@ -378,13 +384,10 @@ class World:
         return one in known and other in known
 
     def _beat(self) -> None:
-        """Every node that runs sends a heartbeat, and shows what it holds in memory."""
+        """Every node that runs sends a heartbeat."""
         self.scheduler.call_after(HEARTBEAT_MS, self._beat)
         for number in self.list_running():
             self.mesh.beat(self.identities[number], self.clocks[number].now_ms(), self.scheduler.now_ms)
-            node = self._nodes[number]
-            assert node is not None
-            self.trace.gauges(node.name, self.at_ms, read_gauges(node.machine))
 
     def _note_members(self, node: SimulatedNode, height: int) -> None:
         """The newest set is who peers are admitted by."""
@@ -449,6 +452,8 @@ class World:
         conditions.delay_ms_max = conditions.delay_ms_min + 3
         if self._adversary is not None:
             self._adversary.is_active = False
+        self._unlinked = self._pair(self.schedule.unlinked)
+        self.network.cut_links(self._unlinked)
         self._cut = [
             pair
             for number in broken
@@ -462,8 +467,14 @@ class World:
             for number in broken:
                 self.kill(number)
 
+    def _pair(self, unlinked: Sequence[int]) -> list[tuple[bytes, bytes]]:
+        """Both directions of the link between two nodes, none where no two are named."""
+        found = [self.keys[number] for number in unlinked]
+        return [(one, other) for one in found for other in found if one != other]
+
     def _mend(self) -> None:
         """What `_heal` left broken is healed too."""
+        self.network.heal_links(self._unlinked)
         if self.schedule.is_broken_mute:
             self.network.heal_links(self._cut)
         else:
@@ -495,6 +506,8 @@ class World:
         self._steps += 1
         now_ms = self.scheduler.now_ms
         trace = self.trace
+        if self._steps % GAUGE_STEPS == 0:
+            trace.gauges(node.name, now_ms - BEGIN_MS, read_gauges(node.machine))
         trace.step(node.name, now_ms - BEGIN_MS, input, effects)
         if trace.violation is not None:
             self._note_trace()

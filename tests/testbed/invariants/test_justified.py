@@ -38,6 +38,7 @@ def test_a_polka_of_another_round_is_no_reason() -> None:
     block = stage.block(1)
     stage.propose(block, 0, NODES)
     stage.poll(PREVOTE, 1, 0, block, NODES)
+    end_round(stage, 0)
     stage.sign(0, stage.vote(0, PRECOMMIT, 1, 1, block))
     stage.assert_violated("power 0 that it had seen")
 
@@ -74,9 +75,38 @@ def test_a_prevote_for_what_nobody_proposed_is_rejected() -> None:
     stage.assert_violated("validator-1 at height 1 round 0 prevotes", "nobody proposed")
 
 
+def end_round(stage: Stage, node: int, count: int = 3) -> None:
+    """Let a node see so many precommits of round 0, for nothing."""
+    for voter in [number for number in range(4) if number != node][:count]:
+        stage.see(node, stage.vote(voter, PRECOMMIT, 1, 0, None))
+
+
+def test_a_round_that_follows_on_nothing_is_rejected() -> None:
+    stage = Stage(Justified())
+    end_round(stage, 0, count=2)
+    stage.sign(0, stage.vote(0, PREVOTE, 1, 1, None))
+    stage.assert_violated("validator-1 at height 1 round 1 is in that round ≠ precommits of power 2 in round 0, of 3")
+
+
+def test_a_round_after_a_quorum_of_precommits() -> None:
+    stage = Stage(Justified())
+    end_round(stage, 0)
+    stage.sign(0, stage.vote(0, PREVOTE, 1, 1, None))
+    assert stage.trace.violation is None
+
+
+def test_a_round_in_which_a_third_is_already() -> None:
+    stage = Stage(Justified())
+    stage.see(0, stage.vote(1, PREVOTE, 1, 3, None))
+    stage.see(0, stage.vote(2, PREVOTE, 1, 2, None))
+    stage.sign(0, stage.vote(0, PREVOTE, 1, 2, None))
+    assert stage.trace.violation is None
+
+
 def test_a_valid_round_without_its_polka_is_rejected() -> None:
     stage = Stage(Justified())
     proposer = stage.get_proposer(1, 1)
+    end_round(stage, proposer)
     stage.sign(proposer, stage.proposal(proposer, 1, 1, stage.block(1), valid_round=0))
     stage.assert_violated("proposes with valid round 0, of which it saw no polka")
 

@@ -1,0 +1,102 @@
+"""The command `testbed mutants`: plant one bug after another, and see that the fuzzer catches each."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tana.types.errors import SettingsError, TanaError
+from testbed.verdict import Outcome
+
+if TYPE_CHECKING:
+    from testbed.mutants import Hunt, Mutant
+
+DOCUMENT = Path("docs/planted-bugs.md")
+
+
+def mutants(
+    *,
+    only: Annotated[list[str] | None, typer.Option(help="Plant this one only; may be given several times.")] = None,
+    limit_s: Annotated[float, typer.Option(help="Seconds of one core within which each must be caught.")] = 60.0,
+    jobs: Annotated[str, typer.Option(help="Processes, or auto for one on each core.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the hunts as JSON and nothing else.")] = False,
+    write: Annotated[bool, typer.Option(help="Write the rows of docs/planted-bugs.md anew.")] = False,
+) -> None:
+    """Plant each bug of tests/mutants in a process of its own and run the fuzzer's seeds until one catches it.
+
+    Exit code: 0 all were caught, 1 one was not, 2 could not tell, 130 interrupted.
+    """
+    from testbed.mutants import FOLDER, hunt_all, list_mutants, render_row, update_table
+
+    try:
+        known = list_mutants(FOLDER)
+        chosen = _choose(known, only or [])
+        workers = _count_jobs(jobs)
+    except TanaError as error:
+        typer.echo(f"could not tell: {error}", err=True)
+        raise typer.Exit(Outcome.COULD_NOT_TELL.exit_code) from None
+    hunts: list[Hunt] = []
+    try:
+        for hunt in hunt_all(chosen, limit_s, workers):
+            hunts.append(hunt)
+            if not as_json:
+                typer.echo(describe_hunt(hunt))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    hunts.sort(key=lambda hunt: hunt.name)
+    if write:
+        by_name = {mutant.name: mutant for mutant in known}
+        rows = {hunt.name: render_row(by_name[hunt.name], hunt) for hunt in hunts}
+        DOCUMENT.write_text(update_table(DOCUMENT.read_text("utf-8"), rows, by_name), "utf-8")
+    survivors = [hunt.name for hunt in hunts if not hunt.is_caught]
+    if as_json:
+        facts = [
+            {
+                "mutant": hunt.name,
+                "invariant": hunt.invariant,
+                "seed": hunt.seed,
+                "nodes": hunt.nodes,
+                "seeds": hunt.seeds,
+                "seconds": round(hunt.seconds, 3),
+                "is_caught": hunt.is_caught,
+            }
+            for hunt in hunts
+        ]
+        typer.echo(json.dumps(facts))
+    else:
+        words = f", {', '.join(survivors)} not" if survivors else ""
+        typer.echo(f"{len(hunts) - len(survivors)} of {len(hunts)} caught{words}")
+    raise typer.Exit(int(bool(survivors)))
+
+
+def describe_hunt(hunt: Hunt) -> str:
+    """One line: what caught the bug, with how many seeds, in how many seconds."""
+    effort = f"{hunt.seeds} seeds, {hunt.seconds:.1f} s"
+    if not hunt.invariant:
+        return f"✗ {hunt.name:<28} not caught: {effort}"
+    if not hunt.is_caught:
+        return f"✗ {hunt.name:<28} caught by {hunt.invariant}, which it was not expected to violate: {hunt.line}"
+    return f"✓ {hunt.name:<28} {hunt.invariant:<16} {effort} (seed {hunt.seed}, {hunt.nodes} nodes)"
+
+
+def _choose(known: list[Mutant], names: list[str]) -> list[Mutant]:
+    unknown = sorted(set(names) - {mutant.name for mutant in known})
+    if unknown:
+        raise SettingsError(
+            f"--only {unknown[0]}: there is no such mutant",
+            remedy=f"use one of {', '.join(mutant.name for mutant in known)}",
+            field="only",
+        )
+    return [mutant for mutant in known if not names or mutant.name in names]
+
+
+def _count_jobs(text: str) -> int:
+    if text == "auto":
+        return len(os.sched_getaffinity(0))
+    if not text.isdigit() or int(text) < 1:
+        raise SettingsError(f"--jobs is {text!r}", remedy="give a number of processes, or auto", field="jobs")
+    return int(text)

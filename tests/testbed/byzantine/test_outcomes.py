@@ -8,8 +8,9 @@ from tana.crypto.keys import verify
 from tana.types.messages import PREVOTE, PeerMessage, Proposal, Vote, VoteQuorum
 from testbed.byzantine import BEHAVIOURS, Behaviour, Fork
 from testbed.plan import MUST, MUST_NOT, compute_expectation
-from tests.node.machine_net import make_deposit, make_keys
-from tests.testbed.byzantine.traitors import TraitorNet
+from testbed.verdict import Outcome
+from tests.node.machine_net import NetNode, make_deposit, make_keys
+from tests.testbed.byzantine.traitors import TracedTraitorNet, TraitorNet
 
 HEIGHTS = 8
 CLUSTERS = ((3, 1), (4, 1), (7, 2))
@@ -89,20 +90,33 @@ def lock_traitors_alone(net: TraitorNet) -> None:
 
 
 def _assert_blame(net: TraitorNet, kind: type[Behaviour]) -> None:
-    guilty = {net.keys[index].public_key.hex() for index in net.hooks}
+    """Blocks accuse nobody but liars; and whoever must be caught is, by every correct node."""
+    guilty = {net.keys[index].public_key for index in net.hooks}
+
+    def find_accused(node: NetNode) -> set[bytes]:
+        return {item.validator for block, _ in node.chain for item in block.evidence}
+
+    if kind.is_punished:
+        net.run_until(lambda: all(find_accused(node) == guilty for node in net.correct))
     for node in net.correct:
-        blamed = {str(item.fields["validator"]) for item in node.reports if item.name == "equivocation"}
-        assert blamed <= guilty
-        assert blamed == guilty or not kind.is_punished, f"{node.index} did not notice"
+        assert find_accused(node) <= guilty
+        assert {str(item.fields["validator"]) for item in node.reports if item.name == "equivocation"} <= {
+            key.hex() for key in guilty
+        }
 
 
 class TestNegativeControl:
     """Traitors with a power of 2 · quorum − total fork the chain; fewer cannot, nor any before one correct node."""
 
     @pytest.mark.parametrize(("count", "traitors"), [(4, 2), (7, 3)])
-    def test_enough_traitors_fork_the_chain(self, count: int, traitors: int) -> None:
-        net = make_net(Fork, count, traitors)
+    def test_enough_traitors_fork_the_chain_and_are_named(self, count: int, traitors: int) -> None:
+        net = TracedTraitorNet(count, dict(make_net(Fork, count, traitors).hooks))
         net.run_until(lambda: any(len(net.correct_hashes_at(height)) > 1 for height in range(1, 6)), 120_000)
+        agreement, accountability = net.trace.finish()
+        assert agreement.outcome is Outcome.VIOLATED
+        assert accountability.outcome is Outcome.PROVEN, accountability.line
+        names = ", ".join(f"validator-{index}" for index in range(count - traitors, count))
+        assert f"forks name {names}, all of them guilty" in accountability.line
 
     @pytest.mark.parametrize(("count", "traitors"), [(3, 1), (3, 2), (4, 1), (7, 2)])
     def test_fewer_do_not(self, count: int, traitors: int) -> None:

@@ -163,11 +163,13 @@ class Trace:
         nodes: Collection[str],
         why: str,
         missing: Collection[str] = (),
+        *,
+        rounds_growing: int = 0,
     ) -> None:
         """From now on (`begin`), or until now (`end`), `nodes` must, must not or may commit new blocks."""
         self.world.now_ms = at_ms
         self.world.missing.pop(EXPECTATIONS, None)
-        expectation = Expectation(phase, progress, tuple(nodes), tuple(missing), why)
+        expectation = Expectation(phase, progress, tuple(nodes), tuple(missing), why, rounds_growing)
         for handler in self._on_expect:
             handler(expectation)
 

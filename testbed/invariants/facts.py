@@ -59,7 +59,8 @@ class Begin:
 class Expectation:
     """What quorum arithmetic says of a stretch of the run: `nodes` must, must not or may go on, and why.
 
-    `missing` are the nodes that cannot vote meanwhile.
+    `missing` are the nodes that cannot vote meanwhile. `rounds_growing` are the rounds in which timeouts grow beyond
+    what a message may take, where that is more than a handful.
     """
 
     phase: Phase
@@ -67,6 +68,7 @@ class Expectation:
     nodes: tuple[str, ...]
     missing: tuple[str, ...]
     why: str
+    rounds_growing: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ class Resumption(Invariant):
         self._since: dict[str, tuple[int, int, int]] = {}
         """By node that must go on: its height, its round, and when that began."""
         self._why = ""
+        self._rounds_growing = 0
         self._resumed = 0
         self._stretches = 0
         self._slowest = 0
@@ -43,6 +44,7 @@ class Resumption(Invariant):
             self._since = {}
         elif expectation.progress == "must" and self.concerns(expectation):
             self._why = expectation.why
+            self._rounds_growing = expectation.rounds_growing
             self._stretches += 1
             for name in expectation.nodes:
                 node = self.world.nodes.get(name)
@@ -86,7 +88,7 @@ class Resumption(Invariant):
 
     def _get_rounds_max(self, node: NodeFacts) -> int:
         members = len(node.validators.rows) if node.validators is not None else 0
-        return ROUNDS_PER_VALIDATOR * members + ROUNDS_MORE
+        return ROUNDS_PER_VALIDATOR * members + ROUNDS_MORE + self._rounds_growing
 
     def _violate(self, node: NodeFacts, what: str) -> None:
         self.violate(f"{node.name} {what} ({self._why})", node.name, height=node.height)

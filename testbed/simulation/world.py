@@ -218,7 +218,7 @@ class World:
         self._tell("phase", words=f"{why}: {len(numbers)} nodes must come to height {height} within {bound_ms} ms")
         names = [self.identities[number].name for number in numbers]
         missing = [identity.name for identity in self.identities if identity.name not in names]
-        self.trace.expect(self.at_ms, "begin", "must", names, why, missing)
+        self.trace.expect(self.at_ms, "begin", "must", names, why, missing, rounds_growing=self._count_growing_rounds())
         began_ms = self.scheduler.now_ms
         self._goal = (numbers, height)
         if min(self._heights[number] for number in numbers) < height:
@@ -258,12 +258,26 @@ class World:
             kinds = ("propose", "prevote", "precommit")
             return sum(config.of(kind, round) for round in rounds for kind in kinds)
 
-        first_ms = last(range(highest, highest + nodes + 3)) + 10 * config.announce_interval_ms
+        growing = self._count_growing_rounds()
+        first_ms = last(range(highest, highest + growing + nodes + 3)) + 10 * config.announce_interval_ms
         empty_ms = config.empty_block_interval_ms or 0
         each_ms = last(range(nodes)) + empty_ms + config.min_block_interval_ms + 2 * config.announce_interval_ms
         behind = height - min(self._heights)
         sync_ms = (behind // 64 + 2) * nodes * config.sync_timeout_ms
         return 2 * (first_ms + each_ms * max(height - max(self._heights), 1) + sync_ms)
+
+    def _count_growing_rounds(self) -> int:
+        """Rounds until each timeout is longer than the way of a message between two nodes that have no link.
+
+        What one of them says reaches the other through a third, which sends it on at the next announcement. Only
+        once a proposal and the votes on it come that way in time can they count.
+        """
+        if not self.schedule.unlinked:
+            return 0
+        timing = self.schedule.timing
+        shortest_ms = min(timing.propose_timeout_ms, timing.prevote_timeout_ms, timing.precommit_timeout_ms)
+        relay_ms = 2 * timing.announce_interval_ms
+        return max(-(-(relay_ms - shortest_ms) // max(timing.timeout_delta_ms, 1)), 0)
 
     def violate(self, number: int, name: str, line: str, node: str = "") -> None:
         """End the run with its first violation. Numbers are those of the invariants, 0 for what needs none."""

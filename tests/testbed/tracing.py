@@ -82,10 +82,19 @@ class Stage:
     def end(self, node: int, reason: str = "killed") -> None:
         self.trace.end(self.name(node), self.now_ms, reason)
 
-    def expect(self, phase: Phase, progress: Progress, nodes: Sequence[int], missing: Sequence[int] = ()) -> None:
+    def expect(
+        self,
+        phase: Phase,
+        progress: Progress,
+        nodes: Sequence[int],
+        missing: Sequence[int] = (),
+        *,
+        rounds_growing: int = 0,
+    ) -> None:
         """Quorum arithmetic says what nodes must do, from now on or until now."""
         names, gone = [self.name(node) for node in nodes], [self.name(node) for node in missing]
-        self.trace.expect(self.now_ms, phase, progress, names, "as the test says", gone)
+        words = "as the test says"
+        self.trace.expect(self.now_ms, phase, progress, names, words, gone, rounds_growing=rounds_growing)
 
     def do(self, node: int, *effects: Effect) -> None:
         """One step of a node with these effects."""

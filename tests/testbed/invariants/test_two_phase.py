@@ -23,6 +23,19 @@ def test_a_quorum_that_stands_still_is_rejected() -> None:
     stage.assert_violated("validator-1 is still at height 0")
 
 
+def test_rounds_in_which_timeouts_grow_are_allowed_and_no_more() -> None:
+    """Four validators have 14 rounds, and here 10 more."""
+    stage = Stage(TwoPhase(), is_virtual=True)
+    stage.expect("begin", "must", QUORUM, missing=(3,), rounds_growing=10)
+    stage.decide(stage.block(1), round=24, nodes=QUORUM)
+    stage.expect("end", "must", QUORUM, missing=(3,))
+    stage.assert_proven("within 24 rounds")
+    late = Stage(TwoPhase(), is_virtual=True)
+    late.expect("begin", "must", QUORUM, missing=(3,), rounds_growing=10)
+    late.decide(late.block(1), round=25, nodes=QUORUM)
+    late.assert_violated("25 more rounds ≠ at most 24")
+
+
 def test_a_node_that_dies_meanwhile_need_not_go_on() -> None:
     stage = Stage(TwoPhase(), is_virtual=True)
     stage.expect("begin", "must", QUORUM, missing=(3,))

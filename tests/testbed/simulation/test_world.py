@@ -162,6 +162,14 @@ def test_the_adversary_locks_a_node_alone_and_costs_rounds_only() -> None:
     assert any(stored is not None and stored.certificate.round > 0 for stored in certificates)
 
 
+def test_two_nodes_without_a_link_go_on_once_timeouts_are_longer_than_the_way_round() -> None:
+    """Seed 335 of runs of four heights: 20 ms for a proposal that two announcements of 200 ms must carry."""
+    schedule = make_schedule(335, heights=4)
+    assert schedule.unlinked
+    assert schedule.timing.announce_interval_ms > schedule.timing.propose_timeout_ms
+    assert run_schedule(schedule).violation is None
+
+
 def test_a_forgotten_lock_is_found_through_the_adversary(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = Tendermint._answer_proposal
 

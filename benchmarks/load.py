@@ -2,13 +2,15 @@
 
 Open loop: batches leave on a schedule, whether or not earlier ones have been answered, so a slow cluster cannot slow
 its own load down. Each batch is posted with `wait=commit`; its latency, from the scheduled moment to the answer that
-all of it is final, counts for each of its transactions. Load and cluster share this machine.
+all of it is final, counts for each of its transactions. Load and cluster share this machine. Validators keep no
+journal, as in production; `--journal` measures what it costs.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import statistics
 import time
 from collections.abc import Iterator, Sequence
@@ -21,6 +23,7 @@ import orjson
 from benchmarks.cluster import BenchCluster, running_cluster
 from tana.crypto.keys import KeyPair, format_signature
 from tana.types.transaction import Transaction
+from testbed.child import JOURNAL_VARIABLE
 from testbed.plan import make_key
 
 USERS = 120
@@ -35,7 +38,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, epilog="example: python -m benchmarks.load --seconds 10")
     parser.add_argument("--seconds", type=int, default=10, help="how long each rate is held (default 10)")
     parser.add_argument("--rates", type=int, nargs="*", default=[400, 2000], help="transactions per second")
+    parser.add_argument("--journal", action="store_true", help="let validators keep the testbed's journal")
     arguments = parser.parse_args()
+    os.environ[JOURNAL_VARIABLE] = "on" if arguments.journal else "off"
     with running_cluster("empty.toml") as bench:
         print(f"empty height: {measure_empty_height_ms(bench):.1f} ms", flush=True)
     with running_cluster("load.toml") as bench:

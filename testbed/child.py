@@ -13,6 +13,8 @@ import sys
 PARENT_VARIABLE = "TESTBED_PARENT_PID"
 CONTROL_VARIABLE = "TESTBED_CONTROL"
 """Where a validator of the testbed finds its control file."""
+JOURNAL_VARIABLE = "TESTBED_JOURNAL"
+"""`off`: a validator of the testbed keeps no journal, as one in production (benchmarks measure that)."""
 _PR_SET_PDEATHSIG = 1
 
 

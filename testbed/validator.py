@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tana.types.errors import TanaError
-from testbed.child import CONTROL_VARIABLE, die_with_parent
+from testbed.child import CONTROL_VARIABLE, JOURNAL_VARIABLE, die_with_parent
 
 COMMAND = ["tana", "validator", "run"]
 
@@ -36,6 +36,7 @@ def read_flags(arguments: Sequence[str]) -> dict[str, str | None]:
 
 def main() -> None:
     die_with_parent()
+    from tana.node.hooks import Hooks
     from tana.node.main import run_validator_process
     from tana.node.settings import load_settings
     from testbed.hooks import ControlledHooks, read_control_file
@@ -44,8 +45,10 @@ def main() -> None:
     control = Path(os.environ[CONTROL_VARIABLE])
     try:
         settings = load_settings(read_flags(sys.argv[1:]), os.environ)
-        hooks = ControlledHooks(lambda: read_control_file(control))
-        run_validator_process(settings, JournalHooks(open_journal(control.with_name(FOLDER)), hooks))
+        hooks: Hooks = ControlledHooks(lambda: read_control_file(control))
+        if os.environ.get(JOURNAL_VARIABLE) != "off":
+            hooks = JournalHooks(open_journal(control.with_name(FOLDER)), hooks)
+        run_validator_process(settings, hooks)
     except TanaError as error:
         sys.exit(str(error))
 

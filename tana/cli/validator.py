@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,12 +25,27 @@ from tana.types.errors import NotFound
 if TYPE_CHECKING:
     from tana.client.validator import ValidatorClient
     from tana.crypto.keys import KeyPair
+    from tana.node.settings import ValidatorSettings
 
 app = make_group(
     "Run a validator, and bring it back where it lost its sign-state.", "tana validator run --node-id validator-1"
 )
 
 # Settings are read in tana.node.settings: a flag first, then the environment variable in brackets, then the default.
+
+NodeIdSetting = Annotated[str | None, typer.Option(help="The node's id. [TANA_NODE_ID]")]
+TrustedSovereign = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PUBLIC_KEY",
+        help="The sovereign to trust: public key, key name or file; default its key file. [TANA_SOVEREIGN]",
+    ),
+]
+MeshUrlSetting = Annotated[str | None, typer.Option(help="Where the mesh answers. [MESH_URL]")]
+DataFolderSetting = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Default ~/.local/share/tana/NODE. [TANA_DATA_DIR]")
+]
+ConfigFolderSetting = Annotated[Path | None, typer.Option(help="The folder of key files. [TANA_CONFIG_DIR]")]
 
 
 @app.command(
@@ -41,19 +56,11 @@ app = make_group(
 )
 def run(
     *,
-    node_id: Annotated[str | None, typer.Option(help="The node's id. [TANA_NODE_ID]")] = None,
-    sovereign: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PUBLIC_KEY",
-            help="The sovereign to trust: public key, key name or file; default its key file. [TANA_SOVEREIGN]",
-        ),
-    ] = None,
-    mesh_url: Annotated[str | None, typer.Option(help="Where the mesh answers. [MESH_URL]")] = None,
-    data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Default ~/.local/share/tana/NODE. [TANA_DATA_DIR]")
-    ] = None,
-    config_dir: Annotated[Path | None, typer.Option(help="The folder of key files. [TANA_CONFIG_DIR]")] = None,
+    node_id: NodeIdSetting = None,
+    sovereign: TrustedSovereign = None,
+    mesh_url: MeshUrlSetting = None,
+    data: DataFolderSetting = None,
+    config_dir: ConfigFolderSetting = None,
     content_dir: Annotated[Path | None, typer.Option(help="The folder of t4's content. [CONTENT_DIR]")] = None,
     listen_host: Annotated[str | None, typer.Option(help="The address to listen on. [TANA_LISTEN_HOST]")] = None,
     peer_host: Annotated[
@@ -97,12 +104,8 @@ def run(
     """Run a validator until Ctrl-C or SIGTERM. It registers where needed, waits to be approved, then validates."""
     flags = dict(locals())
     flags["data_dir"] = flags.pop("data")
-    if sovereign is not None or not os.environ.get("TANA_SOVEREIGN"):
-        flags["sovereign"] = find_sovereign(sovereign)
+    settings = _load_settings(flags)
     # Only now: a wrong flag is told without paying for the node's imports.
-    from tana.node.settings import load_settings
-
-    settings = load_settings(flags, os.environ)
     from tana.node.main import run_validator_process
 
     run_validator_process(settings)
@@ -117,7 +120,7 @@ def run(
 )
 def recover(
     *,
-    node_id: Annotated[str | None, typer.Option(help="The node's id. [TANA_NODE_ID]")] = None,
+    node_id: NodeIdSetting = None,
     height: Annotated[int | None, typer.Option(min=1, help="Sign nothing up to this height and --round.")] = None,
     round: Annotated[int | None, typer.Option(min=0, help="The highest round of it that anyone has seen.")] = None,
     ask: Annotated[
@@ -131,18 +134,10 @@ def recover(
             help="Go on without the answers of some validators: you know that none of them has seen more.",
         ),
     ] = False,
-    sovereign: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PUBLIC_KEY",
-            help="The sovereign to trust: public key, key name or file; default its key file. [TANA_SOVEREIGN]",
-        ),
-    ] = None,
-    mesh_url: Annotated[str | None, typer.Option(help="Where the mesh answers. [MESH_URL]")] = None,
-    data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Default ~/.local/share/tana/NODE. [TANA_DATA_DIR]")
-    ] = None,
-    config_dir: Annotated[Path | None, typer.Option(help="The folder of key files. [TANA_CONFIG_DIR]")] = None,
+    sovereign: TrustedSovereign = None,
+    mesh_url: MeshUrlSetting = None,
+    data: DataFolderSetting = None,
+    config_dir: ConfigFolderSetting = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a new sign-state for a stopped validator that lost its own, above everything that it may have signed.
@@ -159,14 +154,20 @@ def recover(
         "data_dir": data,
         "config_dir": config_dir,
     }
-    if sovereign is not None or not os.environ.get("TANA_SOVEREIGN"):
-        flags["sovereign"] = find_sovereign(sovereign)
+    settings = _load_settings(flags)
     from tana.cli.recovery import recover as recover_sign_state
-    from tana.node.settings import load_settings
 
-    settings = load_settings(flags, os.environ)
     slot = None if height is None or round is None else (height, round)
     recover_sign_state(settings, slot, ask or (), accept_silence=accept_silence, as_json=as_json)
+
+
+def _load_settings(flags: dict[str, Any]) -> ValidatorSettings:
+    """The settings of these flags; a sovereign may be given by the name of its key. Raises `SettingsError`."""
+    from tana.node.settings import load_settings
+
+    if flags["sovereign"] is not None or not os.environ.get("TANA_SOVEREIGN"):
+        flags["sovereign"] = find_sovereign(flags["sovereign"])
+    return load_settings(flags, os.environ)
 
 
 NodeName = Annotated[str, typer.Argument(metavar="NODE", help="The id of a validator of the chain.")]

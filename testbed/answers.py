@@ -64,7 +64,10 @@ def read_transaction_id(body: Mapping[str, Any]) -> str:
 
 def read_mesh_node(row: Mapping[str, Any]) -> Facts:
     """The facts of one row of the mesh's `GET /nodes`."""
-    return {key: row.get(key) for key in ("id", "status", "public_key", "approved_at", "last_heartbeat")}
+    return {
+        key: row.get(key)
+        for key in ("id", "status", "public_key", "approved_at", "last_heartbeat", "heartbeat_timestamp")
+    }
 
 
 def read_topology_node(row: Mapping[str, Any]) -> Facts:

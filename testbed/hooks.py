@@ -1,8 +1,8 @@
 """How the testbed steers a validator from inside: hooks that obey what the harness wants at the moment.
 
 Keys and values: `heartbeat` = `off` sends no more heartbeats; `byzantine` = a lie as `testbed.byzantine.wish` writes
-it, empty for an honest node. A real node reads them from its control file, a simulated one from the dict that stands
-for it.
+it, empty for an honest node; `clock` = how wrong its clock is, as `testbed.clock` writes it. A real node reads them
+from its control file, a simulated one from the dict that stands for it.
 """
 
 from __future__ import annotations
@@ -17,16 +17,19 @@ from tana.node.hooks import Beginning, Hooks
 from tana.node.inputs import Input, PeerConnected, PeerDisconnected, TimerFired
 from testbed.byzantine import Behaviour
 from testbed.byzantine.wish import read_wish
+from testbed.clock import SteeredClock
 
 MAX_PAST_LIARS = 4
 """Lies that are over and still stuck to, where a peer asks about heights past."""
 
 
 class ControlledHooks(Hooks):
-    """Hooks that look at the wishes of the harness whenever they are asked; for lies once in each announce interval."""
+    """Hooks that look at the wishes of the harness whenever they are asked; for lies and the clock once in each
+    announce interval. Without a `clock` the node's own is not theirs to set."""
 
-    def __init__(self, read: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(self, read: Callable[[], Mapping[str, str]], clock: SteeredClock | None = None) -> None:
         self._read = read
+        self._clock = clock
         self._wish = ""
         self._liar: Behaviour | None = None
         self._beginning: Beginning | None = None
@@ -35,6 +38,9 @@ class ControlledHooks(Hooks):
 
     def may_send_heartbeat(self) -> bool:
         return self._read().get("heartbeat") != "off"
+
+    def now_ms(self) -> int:
+        return super().now_ms() if self._clock is None else self._clock.now_ms()
 
     def on_begin(self, beginning: Beginning) -> None:
         self._beginning = beginning
@@ -59,8 +65,11 @@ class ControlledHooks(Hooks):
         return effects if self._liar is None else self._liar.on_step(input, now_ms, effects)
 
     def _obey(self, beginning: Beginning) -> None:
-        """Begin to lie as asked, or end it."""
-        wish = self._read().get("byzantine", "")
+        """Begin to lie as asked, or end it; set the clock as asked."""
+        wishes = self._read()
+        if self._clock is not None:
+            self._clock.obey(wishes.get("clock", ""))
+        wish = wishes.get("byzantine", "")
         if wish == self._wish:
             return
         self._wish = wish

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 CONTAINERS = "containers"
 TAILNET = "tailnet"
 LINKS = "links"
-"""Links and clocks that belong to the harness."""
+"""Links that belong to the harness."""
 
 REMEDIES: Mapping[str, str] = {
     CONTAINERS: "choose BACKEND=docker (testbed run … --backend docker)",

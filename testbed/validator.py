@@ -39,13 +39,14 @@ def main() -> None:
     from tana.node.hooks import Hooks
     from tana.node.main import run_validator_process
     from tana.node.settings import load_settings
+    from testbed.clock import SteeredClock
     from testbed.hooks import ControlledHooks, read_control_file
     from testbed.journal import FOLDER, JournalHooks, open_journal
 
     control = Path(os.environ[CONTROL_VARIABLE])
     try:
         settings = load_settings(read_flags(sys.argv[1:]), os.environ)
-        hooks: Hooks = ControlledHooks(lambda: read_control_file(control))
+        hooks: Hooks = ControlledHooks(lambda: read_control_file(control), SteeredClock())
         if os.environ.get(JOURNAL_VARIABLE) != "off":
             hooks = JournalHooks(open_journal(control.with_name(FOLDER)), hooks)
         run_validator_process(settings, hooks)

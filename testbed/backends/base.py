@@ -91,7 +91,7 @@ Pair = tuple[str, str]
 
 
 class Links(Protocol):
-    """What only a backend can do to whom links and clocks belong. Cuts, rates and delays add up."""
+    """What only a backend can do to whom links belong. Cuts, rates and delays add up."""
 
     def cut(self, pairs: Sequence[Pair]) -> None:
         """Let directed links carry nothing; their ends do not notice."""
@@ -111,12 +111,6 @@ class Links(Protocol):
     def count(self, what: str) -> int:
         """Messages `sent`, `cut`, `lost`, `duplicated` or `reordered` since the start."""
 
-    def set_clock(self, node: str, ahead_ms: int, drift_ppm: int) -> None:
-        """Set a validator's clock so far ahead of true time, running so much too fast from now on."""
-
-    def read_clock(self, node: str) -> int:
-        """How far ahead of true time a validator's clock is, in ms."""
-
 
 class Backend(Protocol):
     """What every backend can do. Node names are validator ids and `MESH`."""
@@ -127,7 +121,7 @@ class Backend(Protocol):
     containers: Containers | None
     """What faults and checks of containers act through; None on other backends."""
     links: Links | None
-    """What faults of links and clocks act through; None where those are not the harness's own."""
+    """What faults of links act through; None where those are not the harness's own."""
 
     def start_mesh(self) -> None:
         """Start the mesh. Returns at once; raises `TanaError` where it cannot even be tried."""
@@ -151,7 +145,7 @@ class Backend(Protocol):
         """Let a paused node go on."""
 
     def control(self, node: str, key: str, value: str) -> None:
-        """Set a hook of the testbed's validator, such as `heartbeat` to `off`."""
+        """Set a hook of the testbed's validator, such as `heartbeat` to `off` (see `testbed.hooks`)."""
 
     def request_all(self, requests: Sequence[Request]) -> list[Answer]:
         """Answers in the order of the requests, which may run side by side."""

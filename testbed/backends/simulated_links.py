@@ -1,21 +1,19 @@
-"""Links and clocks of the simulation as faults of scenarios act on them: by validators' names."""
+"""Links of the simulation as faults of scenarios act on them: by validators' names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from testbed.backends.base import Pair
-from testbed.simulation.clock import Clock
 from testbed.simulation.network import Network
 
 
 class SimulatedLinks:
     """See `testbed.backends.base.Links`."""
 
-    def __init__(self, network: Network, keys: Mapping[str, bytes], clocks: Mapping[str, Clock]) -> None:
+    def __init__(self, network: Network, keys: Mapping[str, bytes]) -> None:
         self._network = network
         self._keys = keys
-        self._clocks = clocks
 
     def cut(self, pairs: Sequence[Pair]) -> None:
         self._network.cut_links([(self._keys[one], self._keys[other]) for one, other in pairs])
@@ -43,11 +41,3 @@ class SimulatedLinks:
             "reordered": network.reordered,
         }
         return counts[what]
-
-    def set_clock(self, node: str, ahead_ms: int, drift_ppm: int) -> None:
-        clock = self._clocks[node]
-        clock.set_drift(drift_ppm)
-        clock.shift(ahead_ms - clock.offset_ms)
-
-    def read_clock(self, node: str) -> int:
-        return self._clocks[node].offset_ms

@@ -67,6 +67,7 @@ class SimulatedValidator:
         self._ask_mesh = ask_mesh
         self._on_crash = on_crash
         self._hooks = hooks
+        self._last_beat_ms = 0
 
     # ------------------------------------------------------------------ life
 
@@ -115,7 +116,8 @@ class SimulatedValidator:
         self.node.after(self._timing.heartbeat_interval_ms, self._beat)
         if not self._hooks.may_send_heartbeat():
             return
-        now_ms = self.node.clock.now_ms()
+        # As a real one: the mesh wants rising timestamps, also where our clock was set back.
+        now_ms = self._last_beat_ms = max(self.node.clock.now_ms(), self._last_beat_ms + 1)
         services = [{"type": kind, "healthy": True, "lastCheck": now_ms} for kind in ("ledger", "t4", "consensus")]
         status = self._get_status()
         consensus = {

@@ -16,6 +16,7 @@ from tana.node.hooks import Hooks
 from testbed.backends.base import MESH, Answer, Containers, Links, Request
 from testbed.backends.simulated_links import SimulatedLinks
 from testbed.backends.simulated_validator import SimulatedValidator, format_time
+from testbed.clock import read_clock
 from testbed.hooks import ControlledHooks
 from testbed.journal import MemoryJournals
 from testbed.plan import Plan
@@ -50,7 +51,7 @@ class SimulationBackend:
         self._nodes: dict[str, SimulatedValidator] = {}
         self._read_lines: dict[str, int] = {}
         keys = {node.node_id: node.key.public_key for node in plan.nodes}
-        self.links: Links | None = SimulatedLinks(self._network, keys, self._clocks)
+        self.links: Links | None = SimulatedLinks(self._network, keys)
         self._journals = MemoryJournals(lambda: self._scheduler.now_ms)
 
     def start_mesh(self) -> None:
@@ -99,6 +100,11 @@ class SimulationBackend:
 
     def control(self, node: str, key: str, value: str) -> None:
         self._disks[node].control[key] = value
+        if key == "clock":
+            ahead_ms, drift_ppm = read_clock(value)
+            clock = self._clocks[node]
+            clock.set_drift(drift_ppm)
+            clock.shift(ahead_ms - clock.offset_ms)
 
     def request_all(self, requests: Sequence[Request]) -> list[Answer]:
         return [self._request(request) for request in requests]

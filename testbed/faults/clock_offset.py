@@ -2,33 +2,10 @@
 
 from __future__ import annotations
 
-from testbed.faults.base import Fault, NotApplied
-from testbed.needs import LINKS
-
-OFFSET_MS = 3_000
+from testbed.faults.clocks import ClockFault
 
 
-class ClockOffset(Fault):
+class ClockOffset(ClockFault):
     kind = "clock_offset"
-    removes_power = False
-    needs = frozenset({LINKS})
-
-    def apply(self) -> None:
-        self._before = self._read()
-        self.cluster.links.set_clock(self.node, self._before + OFFSET_MS, 0)
-
-    def verify(self) -> str:
-        if self._read() != self._before + OFFSET_MS:
-            raise NotApplied(f"{self.node}'s clock is {self._read()} ms ahead, not {self._before + OFFSET_MS}")
-        return f"{self.node}'s clock is {self._read()} ms ahead"
-
-    def undo(self) -> None:
-        self.cluster.links.set_clock(self.node, self._before, 0)
-        if self._read() != self._before:
-            raise NotApplied(f"{self.node}'s clock is {self._read()} ms ahead, not {self._before}")
-
-    def describe_effect(self) -> str:
-        return f"{self.node} voted with a clock {self._read()} ms ahead"
-
-    def _read(self) -> int:
-        return self.cluster.links.read_clock(self.node)
+    ahead_ms = 3_000
+    least_seen_ms = 1_500

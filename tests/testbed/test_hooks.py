@@ -5,6 +5,7 @@ from __future__ import annotations
 from tana.types.messages import PeerMessage, Vote
 from testbed.byzantine import Trigger
 from testbed.byzantine.wish import write_wish
+from testbed.clock import SteeredClock, write_clock
 from testbed.hooks import ControlledHooks
 from tests.testbed.byzantine.traitors import TraitorNet
 
@@ -73,3 +74,15 @@ def test_the_same_key_twice_begins_in_the_middle() -> None:
     steered.run_to(12)
     reports = [report for report in steered.net.nodes[0].reports if report.name == "equivocation"]
     assert {report.fields["validator"] for report in reports} == {steered.net.keys[LIAR].public_key.hex()}
+
+
+def test_the_clock_is_set_in_the_middle_and_set_right() -> None:
+    wishes: dict[str, str] = {}
+    hooks = ControlledHooks(lambda: wishes, SteeredClock(lambda: 1_000))
+    net = TraitorNet(4, {LIAR: hooks})
+    net.run_until(lambda: all(len(node.chain) >= 2 for node in net.correct))
+    assert hooks.now_ms() == 1_000
+    wishes["clock"] = write_clock(3_000, 0)
+    net.run_until(lambda: hooks.now_ms() == 4_000)
+    del wishes["clock"]
+    net.run_until(lambda: hooks.now_ms() == 1_000)

@@ -8,12 +8,17 @@ from typing import Any
 
 from tana.types.errors import Unavailable
 from testbed.backends.base import CONTROL, MESH, Answer, Pair, Place, Verb
+from testbed.clock import read_clock
 from testbed.faults.sidecars import HEALTH_URL
 
 NODE = "validator-1"
 NODES = (NODE, "validator-2", "validator-3")
 MEMBERS = (*NODES, MESH)
 SUBNET_BITS = 20
+ROW: dict[str, Any] = {"status": "active", "last_heartbeat": 1_000, "heartbeat_timestamp": 998}
+"""What the mesh has of a validator: its last heartbeat took 2 ms."""
+DRIFT_S = 4
+"""How long a clock has run too fast when somebody looks at it."""
 
 
 class FakeContainers:
@@ -182,8 +187,6 @@ class FakeLinks:
         self.cuts: list[Pair] = []
         self.rates: dict[str, float] = {}
         self.delay_ms = (0, 0)
-        self.clock_ms = 0
-        self.drift_ppm = 0
         self._count = 0
 
     def cut(self, pairs: Sequence[Pair]) -> None:
@@ -206,14 +209,6 @@ class FakeLinks:
         self._count += self.obeys
         return self._count
 
-    def set_clock(self, node: str, ahead_ms: int, drift_ppm: int) -> None:
-        if self.obeys:
-            self.clock_ms, self.drift_ppm = ahead_ms, drift_ppm
-
-    def read_clock(self, node: str) -> int:
-        self.clock_ms += self.drift_ppm > 0
-        return self.clock_ms
-
 
 class FakeCluster:
     """Three validators at height 7. Faults act on the first; `obeys` False: what it is told is not done."""
@@ -226,7 +221,7 @@ class FakeCluster:
         self.is_up = True
         self.is_paused = False
         self.health: dict[str, Any] | None = {"height": 7, "state": "validating"}
-        self.row: dict[str, Any] | None = {"status": "active", "last_heartbeat": 1}
+        self.row: dict[str, Any] | None = dict(ROW)
 
     def kill(self, node: str) -> None:
         if self.obeys:
@@ -249,9 +244,14 @@ class FakeCluster:
         return self.is_up
 
     def control(self, node: str, key: str, value: str) -> None:
-        assert key == "heartbeat"
-        if self.obeys and self.row is not None:
+        if not self.obeys or self.row is None:
+            return
+        if key == "heartbeat":
             self.row["status"] = "offline" if value == "off" else "active"
+        else:
+            assert key == "clock"
+            ahead_ms, drift_ppm = read_clock(value)
+            self.row["heartbeat_timestamp"] = ROW["heartbeat_timestamp"] + ahead_ms + drift_ppm * DRIFT_S // 1000
 
     def ask(self, target: str, port: str, method: str, path: str, body: Any = None) -> Answer:
         return Answer(200, self.health) if self.get_health(target) else Answer(0, "no answer in time")

@@ -13,6 +13,8 @@ import sys
 PARENT_VARIABLE = "TESTBED_PARENT_PID"
 CONTROL_VARIABLE = "TESTBED_CONTROL"
 """Where a validator of the testbed finds its control file."""
+ROUTES_VARIABLE = "TESTBED_ROUTES"
+"""JSON: the port that a validator of the testbed dials instead of a peer's, by the peer's."""
 JOURNAL_VARIABLE = "TESTBED_JOURNAL"
 """`off`: a validator of the testbed keeps no journal, as one in production (benchmarks measure that)."""
 _PR_SET_PDEATHSIG = 1

@@ -25,11 +25,18 @@ MAX_PAST_LIARS = 4
 
 class ControlledHooks(Hooks):
     """Hooks that look at the wishes of the harness whenever they are asked; for lies and the clock once in each
-    announce interval. Without a `clock` the node's own is not theirs to set."""
+    announce interval. Without a `clock` the node's own is not theirs to set. `routes` are the ports of this machine to
+    dial instead of others, where the harness lies between the node and its peers."""
 
-    def __init__(self, read: Callable[[], Mapping[str, str]], clock: SteeredClock | None = None) -> None:
+    def __init__(
+        self,
+        read: Callable[[], Mapping[str, str]],
+        clock: SteeredClock | None = None,
+        routes: Mapping[str, int] | None = None,
+    ) -> None:
         self._read = read
         self._clock = clock
+        self._routes = routes or {}
         self._wish = ""
         self._liar: Behaviour | None = None
         self._beginning: Beginning | None = None
@@ -38,6 +45,10 @@ class ControlledHooks(Hooks):
 
     def may_send_heartbeat(self) -> bool:
         return self._read().get("heartbeat") != "off"
+
+    def get_route(self, address: tuple[str, int]) -> tuple[str, int]:
+        host, port = address
+        return host, self._routes.get(str(port), port)
 
     def now_ms(self) -> int:
         return super().now_ms() if self._clock is None else self._clock.now_ms()

@@ -163,6 +163,7 @@ class JournalHooks(Hooks):
         self._gauges_ms = 0
         self.now_ms = inner.now_ms  # type: ignore[method-assign]
         self.may_send_heartbeat = inner.may_send_heartbeat  # type: ignore[method-assign]
+        self.get_route = inner.get_route  # type: ignore[method-assign]
         self.wrap_ledger = inner.wrap_ledger  # type: ignore[method-assign]
 
     def on_begin(self, beginning: Beginning) -> None:

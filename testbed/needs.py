@@ -8,11 +8,14 @@ CONTAINERS = "containers"
 TAILNET = "tailnet"
 LINKS = "links"
 """Links that belong to the harness."""
+CONNECTIONS = "connections"
+"""Links that are real connections, which the harness carries."""
 
 REMEDIES: Mapping[str, str] = {
     CONTAINERS: "choose BACKEND=docker (testbed run … --backend docker)",
     TAILNET: "choose BACKEND=docker NETWORK=tailnet (testbed run … --backend docker --network tailnet)",
-    LINKS: "choose BACKEND=simulation (testbed run … --backend simulation)",
+    LINKS: "choose BACKEND=processes or BACKEND=simulation (testbed run … --backend processes)",
+    CONNECTIONS: "choose BACKEND=processes (testbed run … --backend processes)",
 }
 """How to choose a backend that has it, by need."""
 
@@ -50,6 +53,6 @@ def get_offers(backend: str, network: str) -> frozenset[str]:
     """What a backend has of these; `network` matters to backends of containers only."""
     if backend == "simulation":
         return frozenset({LINKS})
-    if backend != "docker":
-        return frozenset()
+    if backend == "processes":
+        return frozenset({LINKS, CONNECTIONS})
     return frozenset({CONTAINERS, TAILNET} if network == TAILNET else {CONTAINERS})

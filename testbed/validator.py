@@ -7,13 +7,14 @@ keeps its journal. In a container the command of the Compose files follows, whos
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from tana.types.errors import TanaError
-from testbed.child import CONTROL_VARIABLE, JOURNAL_VARIABLE, die_with_parent
+from testbed.child import CONTROL_VARIABLE, JOURNAL_VARIABLE, ROUTES_VARIABLE, die_with_parent
 
 COMMAND = ["tana", "validator", "run"]
 
@@ -46,7 +47,8 @@ def main() -> None:
     control = Path(os.environ[CONTROL_VARIABLE])
     try:
         settings = load_settings(read_flags(sys.argv[1:]), os.environ)
-        hooks: Hooks = ControlledHooks(lambda: read_control_file(control), SteeredClock())
+        routes = json.loads(os.environ.get(ROUTES_VARIABLE, "{}"))
+        hooks: Hooks = ControlledHooks(lambda: read_control_file(control), SteeredClock(), routes)
         if os.environ.get(JOURNAL_VARIABLE) != "off":
             hooks = JournalHooks(open_journal(control.with_name(FOLDER)), hooks)
         run_validator_process(settings, hooks)

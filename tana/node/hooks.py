@@ -41,6 +41,10 @@ class Hooks:
         """Whether a heartbeat may leave now."""
         return True
 
+    def get_route(self, address: tuple[str, int]) -> tuple[str, int]:
+        """Where to dial a peer that says that it listens at this address."""
+        return address
+
     def wrap_ledger(self, ledger: Ledger) -> Ledger:
         """The ledger that the machine uses."""
         return ledger

@@ -81,7 +81,8 @@ PlaceCheck = Callable[[bytes, str, int], Awaitable[None]]
 class Links:
     """All links of a node. `accept` serves one incoming connection; `set_addresses` says whom to dial and where.
 
-    `source` is the address of this node that it dials from; without it the system chooses.
+    `source` is the address of this node that it dials from; without it the system chooses. `get_route` says where to
+    dial a peer that listens at an address.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Links:
         is_admitted: Callable[[bytes], bool],
         check_place: PlaceCheck | None = None,
         source: str = "",
+        get_route: Callable[[Address], Address] = lambda address: address,
         timing: LinkTiming = LinkTiming(),
     ) -> None:
         self._signer = signer
@@ -102,6 +104,7 @@ class Links:
         self._is_admitted = is_admitted
         self._check_place = check_place
         self._source = (source, 0) if source else None
+        self._get_route = get_route
         self._events = events
         self._timing = timing
         self._links: dict[bytes, _Link] = {}
@@ -307,7 +310,7 @@ class Links:
             await _wait_briefly(waker, self._timing.first_redial_ms / 1000)
 
     async def _dial(self, peer: bytes) -> Connection:
-        host, port = self._addresses[peer]
+        host, port = self._get_route(self._addresses[peer])
         options = get_connection_options(self._timing) | {"local_addr": self._source, "proxy": None}
         connection = await connect(f"ws://{_bracket(host)}:{port}", **options)
         try:

@@ -264,6 +264,7 @@ class _Node:
             is_admitted=self._is_admitted,
             check_place=self._make_place_check(),
             source=self._source,
+            get_route=self._hooks.get_route,
             timing=self._timing,
         )
         self._stack.push_async_callback(links.close)

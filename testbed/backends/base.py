@@ -99,8 +99,8 @@ class Links(Protocol):
     def heal(self, pairs: Sequence[Pair]) -> None:
         """Take back one cut of each."""
 
-    def is_cut(self, pair: Pair) -> bool:
-        """Whether a directed link carries nothing now."""
+    def carries(self, pair: Pair) -> bool:
+        """Whether a directed link is whole; where that can be seen, something has come through since it was not."""
 
     def change_rate(self, kind: str, by: float) -> None:
         """Raise (or lower) the share of messages that meet `loss`, `duplicate` or `reorder`."""
@@ -109,7 +109,7 @@ class Links(Protocol):
         """Let messages take longer (or not so long any more): at least, and at most."""
 
     def count(self, what: str) -> int:
-        """Messages `sent`, `cut`, `lost`, `duplicated` or `reordered` since the start."""
+        """Messages `sent`, `cut`, `lost`, `duplicated`, `reordered` or `delayed` since the start."""
 
 
 class Backend(Protocol):

@@ -1,11 +1,13 @@
 """processes: mesh and validators as plain processes on this machine's loopback, in real time.
 
 Each is a child in a session of its own that dies with the harness. Its folder is `nodes/<name>` in the run's folder,
-its output goes to `logs/<name>.log`.
+its output goes to `logs/<name>.log`. Where the scenario has faults of links, validators reach each other and the mesh
+through the link proxy; else there is none, and nothing is spent on it.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -17,16 +19,21 @@ from typing import Any
 
 from tana.client.keyfiles import get_node_key_path, get_service_key_path, write_key
 from tana.crypto.keys import Signer
+from tana.node.links import Address
 from tana.node.log import SignLog
 from tana.types.errors import Unavailable
 from testbed.backends.asking import Asker
-from testbed.backends.base import MESH, Answer, Containers, Links, Request
+from testbed.backends.base import MESH, Answer, Containers, Links, Pair, Request
 from testbed.backends.logs import LogFolder
-from testbed.child import CONTROL_VARIABLE, PARENT_VARIABLE
+from testbed.child import CONTROL_VARIABLE, PARENT_VARIABLE, ROUTES_VARIABLE
+from testbed.faults import FAULTS
 from testbed.hooks import write_control_file
 from testbed.journal import collect_journals
+from testbed.needs import LINKS
 from testbed.plan import NodePlan, Plan
 from testbed.ports import HOST, HeldPorts
+from testbed.proxy.proxy import LinkProxy
+from testbed.scenario import Perturb, Scenario
 
 POLL_INTERVAL_S = 0.05
 STOP_TIMEOUT_S = 5
@@ -38,7 +45,6 @@ class ProcessesBackend:
     name = "processes"
     is_virtual = False
     containers: Containers | None = None
-    links: Links | None = None
 
     def __init__(self, plan: Plan, folder: Path, held: HeldPorts) -> None:
         self._plan = plan
@@ -49,6 +55,8 @@ class ProcessesBackend:
         self._exits: dict[str, str] = {}
         self._logs = LogFolder(self._logs_folder)
         self._asker = Asker(self.get_url)
+        self._proxy = LinkProxy(list_targets(plan), str(plan.seed)) if has_link_faults(plan.scenario) else None
+        self.links: Links | None = self._proxy
 
     # ------------------------------------------------------------------ starting and ending
 
@@ -67,7 +75,7 @@ class ProcessesBackend:
         environment = {
             "TANA_NODE_ID": node,
             "TANA_SOVEREIGN": self._plan.sovereign.public_text,
-            "MESH_URL": f"http://{HOST}:{self._plan.mesh_port}",
+            "MESH_URL": f"http://{HOST}:{self._get_route(node, MESH, self._plan.mesh_port)}",
             "TANA_DATA_DIR": str(folder / "data"),
             "TANA_CONFIG_DIR": str(folder / "config"),
             "TANA_LISTEN_HOST": HOST,
@@ -81,6 +89,7 @@ class ProcessesBackend:
             "TANA_EMPTY_BLOCK_INTERVAL_MS": str(timing.empty_block_interval_ms),
             "TANA_LOG_FORMAT": "json",
             CONTROL_VARIABLE: str(folder / "control.json"),
+            ROUTES_VARIABLE: json.dumps(self._list_routes(node)),
         }
         self._spawn(node, ["testbed.validator"], environment)
 
@@ -123,6 +132,8 @@ class ProcessesBackend:
         for name in running:
             _wait(self._children[name], max(deadline - time.monotonic(), 0.0))
         self._asker.close()
+        if self._proxy is not None:
+            self._proxy.stop()
         self._held.release()
 
     # ------------------------------------------------------------------ asking and watching
@@ -160,6 +171,14 @@ class ProcessesBackend:
 
     # ------------------------------------------------------------------ inside
 
+    def _list_routes(self, node: str) -> dict[int, int]:
+        """Where a validator dials instead of its peers' ports."""
+        ports = {other.node_id: other.ports.peer for other in self._plan.nodes if other.node_id != node}
+        return {port: self._get_route(node, other, port) for other, port in ports.items()} if self._proxy else {}
+
+    def _get_route(self, node: str, other: str, port: int) -> int:
+        return port if self._proxy is None else self._proxy.get_address((node, other))[1]
+
     def _make_folder(self, node: str) -> Path:
         folder = self._nodes_folder / node
         folder.mkdir(parents=True, exist_ok=True)
@@ -196,6 +215,17 @@ class ProcessesBackend:
             return self._plan.mesh_port
         ports = self._plan.get_node(request.target).ports
         return {"ledger": ports.ledger, "t4": ports.t4, "status": ports.status}[request.port]
+
+
+def list_targets(plan: Plan) -> dict[Pair, Address]:
+    """Where each validator reaches every other one and the mesh."""
+    ports = {MESH: plan.mesh_port} | {node.node_id: node.ports.peer for node in plan.nodes}
+    return {(node, other): (HOST, ports[other]) for node in plan.node_ids for other in ports if other != node}
+
+
+def has_link_faults(scenario: Scenario) -> bool:
+    """Whether something in it needs links that belong to the harness."""
+    return any(LINKS in FAULTS[step.fault].needs for step in scenario.steps if isinstance(step, Perturb))
 
 
 def prepare_keys(plan: NodePlan, folder: Path) -> None:

@@ -9,7 +9,7 @@ JITTER_MS = 200
 
 class Jitter(RateFault):
     kind = "jitter"
-    counted = "sent"
+    counted = "delayed"
 
     def change(self, sign: int) -> None:
         self.cluster.links.change_delay(0, sign * JITTER_MS)

@@ -9,7 +9,7 @@ LATENCY_MS = 100
 
 class Latency(RateFault):
     kind = "latency"
-    counted = "sent"
+    counted = "delayed"
 
     def change(self, sign: int) -> None:
         self.cluster.links.change_delay(sign * LATENCY_MS, sign * LATENCY_MS)

@@ -34,9 +34,15 @@ class CutFault(Fault):
 
     def undo(self) -> None:
         self._links.heal(self._pairs)
-        left = [pair for pair in self._pairs if self._links.is_cut(pair)]
-        if left:
-            raise NotApplied(f"{len(left)} links are still cut after {self.kind}")
+
+        def list_cut() -> list[str]:
+            return [f"{one} to {other}" for one, other in self._pairs if not self._links.carries((one, other))]
+
+        self.require(
+            lambda: not list_cut(),
+            "every link to carry something again",
+            lambda: f"nothing came over {len(list_cut())} links after {self.kind}: {', '.join(list_cut())}",
+        )
 
     def describe_effect(self) -> str:
         return f"{self._count()} messages were cut off" if self._count() else ""
@@ -68,6 +74,16 @@ class RateFault(Fault):
 
     def undo(self) -> None:
         self.change(-1)
+        seen = (0, 0)
+
+        def is_gone() -> bool:
+            """Messages have been sent since the last look, and none of them has met it."""
+            nonlocal seen
+            last_sent, last_met = seen
+            seen = (self.cluster.links.count("sent"), self.cluster.links.count(self.counted))
+            return 0 < last_sent < seen[0] and seen[1] == last_met
+
+        self.require(is_gone, f"messages without {self.kind}", f"messages still meet {self.kind} after it was undone")
 
     def describe_effect(self) -> str:
         return f"{self.kind} met {self._count()} messages" if self._count() else ""

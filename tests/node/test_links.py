@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import msgspec
 import pytest
@@ -38,7 +38,9 @@ MESSAGE = BlockPart(1, b"data")
 class Endpoint:
     """One node's links with a listener, which notes what happens on them."""
 
-    def __init__(self, key: KeyPair, chain_id: bytes = CHAIN, source: str = "") -> None:
+    def __init__(
+        self, key: KeyPair, chain_id: bytes = CHAIN, source: str = "", routes: Mapping[Address, Address] | None = None
+    ) -> None:
         self.key = key
         self.chain_id = chain_id
         self.admitted = {item.public_key for item in (LOW, MIDDLE, HIGH)}
@@ -54,6 +56,7 @@ class Endpoint:
             is_admitted=self.admitted.__contains__,
             check_place=self.check_place,
             source=source,
+            get_route=lambda address: (routes or {}).get(address, address),
             timing=TIMING,
         )
 
@@ -242,6 +245,17 @@ def test_links_are_dialed_from_the_address_that_is_asked_for() -> None:
             low.links.set_addresses({HIGH.public_key: high.address})
             await high.wait_peers(LOW)
             assert high.links.addresses[LOW.public_key].startswith("127.0.0.9:")
+
+    asyncio.run(play())
+
+
+def test_a_peer_is_dialed_where_its_route_leads() -> None:
+    async def play() -> None:
+        told: Address = ("127.0.0.1", 1)
+        async with Endpoint(HIGH).run() as high, Endpoint(LOW, routes={told: high.address}).run() as low:
+            low.links.set_addresses({HIGH.public_key: told})
+            await high.wait_peers(LOW)
+            await low.wait_peers(HIGH)
 
     asyncio.run(play())
 

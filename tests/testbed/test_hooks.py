@@ -86,3 +86,9 @@ def test_the_clock_is_set_in_the_middle_and_set_right() -> None:
     net.run_until(lambda: hooks.now_ms() == 4_000)
     del wishes["clock"]
     net.run_until(lambda: hooks.now_ms() == 1_000)
+
+
+def test_only_ports_with_a_route_are_dialed_elsewhere() -> None:
+    hooks = ControlledHooks(dict, routes={"9000": 41_000})
+    assert hooks.get_route(("127.0.0.1", 9000)) == ("127.0.0.1", 41_000)
+    assert hooks.get_route(("127.0.0.1", 9001)) == ("127.0.0.1", 9001)

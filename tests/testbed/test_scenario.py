@@ -152,9 +152,11 @@ def test_invalid_backend_cannot_do_it(backend: str, network: str, fault: str, mi
 
 def test_invalid_fault_of_links_where_they_are_not_the_harness_s_own() -> None:
     text = (CONVERGE.parent / "link-faults.toml").read_text("utf-8")
-    with pytest.raises(SettingsError, match=r"fault 'halves' needs links: this backend has no such thing"):
-        parse_scenario(text, "links.toml", get_offers("processes", ""))
-    assert parse_scenario(text, "links.toml", get_offers("simulation", "")).validators == 5
+    with pytest.raises(SettingsError, match=r"fault 'halves' needs links: this backend has no such thing") as caught:
+        parse_scenario(text, "links.toml", get_offers("docker", "bridge"))
+    assert "BACKEND=processes" in caught.value.remedy
+    for backend in ("simulation", "processes"):
+        assert parse_scenario(text, "links.toml", get_offers(backend, "")).validators == 5
 
 
 def test_a_backend_that_can_do_it() -> None:

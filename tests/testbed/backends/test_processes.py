@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from testbed.backends.processes import has_link_faults
+from testbed.scenario import load_scenario, parse_scenario
 from tests.testbed.forging import CONVERGE
 from tests.testbed.watching import open_children, read_until, start_testbed, wait_all_gone
 
@@ -33,6 +35,49 @@ do = "genesis"
 do = "progress"
 heights = {heights}
 timeout_ms = 600000
+
+[[steps]]
+do = "converge"
+"""
+
+
+LINKS = """
+name = "links"
+description = "Four validators in halves, then over links that lose, double and hold up messages."
+validators = 4
+
+[[steps]]
+do = "start"
+timeout_ms = 60000
+
+[[steps]]
+do = "register"
+
+[[steps]]
+do = "approve"
+
+[[steps]]
+do = "genesis"
+
+[[steps]]
+do = "progress"
+timeout_ms = 60000
+
+[[steps]]
+do = "perturb"
+fault = "halves"
+node = "validator-1"
+timeout_ms = 60000
+
+[[steps]]
+do = "perturb"
+fault = "loss"
+timeout_ms = 60000
+
+[[steps]]
+do = "perturb"
+fault = "latency"
+timeout_ms = 60000
 
 [[steps]]
 do = "converge"
@@ -91,6 +136,31 @@ def test_killed_harness_leaves_no_orphan(tmp_path: Path) -> None:
     process.kill()
     process.communicate()
     wait_all_gone(children)
+
+
+def test_faults_of_links_are_proven_and_recorded(tmp_path: Path) -> None:
+    path = tmp_path / "links.toml"
+    path.write_text(LINKS, "utf-8")
+    process = start_testbed(path, tmp_path / "runs", "--json")
+    summary = json.loads(process.communicate()[0])
+    assert process.returncode == 0, summary["first_line"]
+    checks = {check["check"]: check for check in summary["checks"]}
+    assert checks["no_progress_without_quorum"]["outcome"] == "proven", "two of four are no quorum"
+    records = checks["faults"]["facts"]["timeline"]
+    assert [(record["fault"], record["phase"]) for record in records] == [
+        (fault, phase) for fault in ("halves", "loss", "latency") for phase in ("asked", "applied", "undone")
+    ]
+    for record in records:
+        assert set(record["heights"]) == {f"validator-{number}" for number in range(1, 5)}
+        assert record["at_ms"] > 0
+    evidence = [record["evidence"] for record in records if record["phase"] == "undone"]
+    for words, line in zip(("messages were cut off", "loss met", "latency met"), evidence, strict=True):
+        assert words in line
+
+
+def test_no_proxy_where_no_link_goes_wrong() -> None:
+    assert has_link_faults(parse_scenario(LINKS, "links.toml"))
+    assert not has_link_faults(load_scenario(CONVERGE))
 
 
 def test_keep_leaves_the_data(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -187,7 +188,7 @@ class FakeLinks:
         self.cuts: list[Pair] = []
         self.rates: dict[str, float] = {}
         self.delay_ms = (0, 0)
-        self._count = 0
+        self._counts: Counter[str] = Counter()
 
     def cut(self, pairs: Sequence[Pair]) -> None:
         self.cuts += pairs
@@ -196,8 +197,8 @@ class FakeLinks:
         for pair in pairs if self.obeys else ():
             self.cuts.remove(pair)
 
-    def is_cut(self, pair: Pair) -> bool:
-        return pair in self.cuts
+    def carries(self, pair: Pair) -> bool:
+        return pair not in self.cuts
 
     def change_rate(self, kind: str, by: float) -> None:
         self.rates[kind] = self.rates.get(kind, 0.0) + by
@@ -206,8 +207,13 @@ class FakeLinks:
         self.delay_ms = (self.delay_ms[0] + least_by_ms, self.delay_ms[1] + most_by_ms)
 
     def count(self, what: str) -> int:
-        self._count += self.obeys
-        return self._count
+        if self.obeys:
+            met = {"loss": "lost", "duplicate": "duplicated", "reorder": "reordered"}
+            names = ["sent", *(met[kind] for kind, rate in self.rates.items() if rate)]
+            names += ["cut"] if self.cuts else []
+            names += ["delayed"] if self.delay_ms != (0, 0) else []
+            self._counts.update(names)
+        return self._counts[what]
 
 
 class FakeCluster:
@@ -264,8 +270,8 @@ class FakeCluster:
         return self.row
 
     def wait_until(self, condition: Callable[[], bool], what: str, timeout_ms: int) -> bool:
-        # Twice: what does not hold yet may be asked for on the way.
-        return condition() or condition()
+        # Again: what does not hold yet may be asked for on the way, or shown by two looks.
+        return any(condition() for _ in range(3))
 
     def disobey(self) -> None:
         self.obeys = self.containers.obeys = False

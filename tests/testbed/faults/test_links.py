@@ -69,7 +69,7 @@ def test_invalid_fault_of_links_that_touches_nothing(kind: str) -> None:
         fault.verify()
 
 
-@pytest.mark.parametrize("kind", ["halves", "ring", "one_way"])
+@pytest.mark.parametrize("kind", OF_LINKS)
 def test_invalid_fault_of_links_that_cannot_be_undone(kind: str) -> None:
     cluster = FakeCluster()
     cluster.node_ids = FIVE

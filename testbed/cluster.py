@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from testbed import answers
-from testbed.backends.base import MESH, Answer, Backend, Containers, Links, Request
+from testbed.backends.base import MESH, Answer, Backend, Connections, Containers, Cuts, Links, Request
 from testbed.byzantine import LIED
 from testbed.checkers.base import Checker
 from testbed.history import Event, History
@@ -78,10 +78,22 @@ class Cluster:
         return self.backend.containers
 
     @property
+    def cuts(self) -> Cuts:
+        """What cuts links. Scenarios that need it are refused where a backend has none."""
+        assert self.backend.cuts is not None, f"{self.backend.name} cuts no links"
+        return self.backend.cuts
+
+    @property
     def links(self) -> Links:
-        """What acts on links and clocks. Scenarios that need it are refused where a backend has none."""
+        """What acts on links. Scenarios that need it are refused where a backend has none."""
         assert self.backend.links is not None, f"{self.backend.name} has no links of its own"
         return self.backend.links
+
+    @property
+    def connections(self) -> Connections:
+        """What acts on connections. Scenarios that need it are refused where a backend has none."""
+        assert self.backend.connections is not None, f"{self.backend.name} carries no connections"
+        return self.backend.connections
 
     # ------------------------------------------------------------------ the record
 

@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping
 
 CONTAINERS = "containers"
 TAILNET = "tailnet"
+CUTS = "cuts"
+"""Links that the harness can cut."""
 LINKS = "links"
 """Links that belong to the harness."""
 CONNECTIONS = "connections"
@@ -14,6 +16,7 @@ CONNECTIONS = "connections"
 REMEDIES: Mapping[str, str] = {
     CONTAINERS: "choose BACKEND=docker (testbed run … --backend docker)",
     TAILNET: "choose BACKEND=docker NETWORK=tailnet (testbed run … --backend docker --network tailnet)",
+    CUTS: "choose any backend: each can cut links",
     LINKS: "choose BACKEND=processes or BACKEND=simulation (testbed run … --backend processes)",
     CONNECTIONS: "choose BACKEND=processes (testbed run … --backend processes)",
 }
@@ -52,7 +55,7 @@ def find_backends(needs: Collection[str]) -> tuple[str, ...]:
 def get_offers(backend: str, network: str) -> frozenset[str]:
     """What a backend has of these; `network` matters to backends of containers only."""
     if backend == "simulation":
-        return frozenset({LINKS})
+        return frozenset({CUTS, LINKS})
     if backend == "processes":
-        return frozenset({LINKS, CONNECTIONS})
-    return frozenset({CONTAINERS, TAILNET} if network == TAILNET else {CONTAINERS})
+        return frozenset({CUTS, LINKS, CONNECTIONS})
+    return frozenset({CONTAINERS, CUTS, TAILNET} if network == TAILNET else {CONTAINERS, CUTS})

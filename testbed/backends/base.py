@@ -90,8 +90,11 @@ Pair = tuple[str, str]
 """A directed link: from one validator to another."""
 
 
-class Links(Protocol):
-    """What only a backend can do to whom links belong. Cuts, rates and delays add up."""
+class Cuts(Protocol):
+    """Where links can be cut, between validators and from them to the mesh. Cuts add up."""
+
+    unit: str
+    """What it counts: messages, or packets."""
 
     def cut(self, pairs: Sequence[Pair]) -> None:
         """Let directed links carry nothing; their ends do not notice."""
@@ -102,6 +105,13 @@ class Links(Protocol):
     def carries(self, pair: Pair) -> bool:
         """Whether a directed link is whole; where that can be seen, something has come through since it was not."""
 
+    def count_cut(self) -> int:
+        """How many were kept from passing since the start."""
+
+
+class Links(Protocol):
+    """What only a backend can do to whom links belong. Rates and delays add up."""
+
     def change_rate(self, kind: str, by: float) -> None:
         """Raise (or lower) the share of messages that meet `loss`, `duplicate` or `reorder`."""
 
@@ -109,7 +119,20 @@ class Links(Protocol):
         """Let messages take longer (or not so long any more): at least, and at most."""
 
     def count(self, what: str) -> int:
-        """Messages `sent`, `cut`, `lost`, `duplicated`, `reordered` or `delayed` since the start."""
+        """Messages `sent`, `lost`, `duplicated`, `reordered` or `delayed` since the start."""
+
+
+class Connections(Protocol):
+    """What only a backend can do that carries real connections."""
+
+    def reset(self, pairs: Sequence[Pair]) -> int:
+        """End connections of the first of each pair to the second abruptly, at the first's end; how many there were.
+
+        The second learns of it over the link, if that carries anything.
+        """
+
+    def limit(self, bytes_per_second: int) -> None:
+        """How much each link carries from now on, in each direction; 0 is as much as comes."""
 
 
 class Backend(Protocol):
@@ -120,8 +143,12 @@ class Backend(Protocol):
     """Whether time passes only as the harness lets it."""
     containers: Containers | None
     """What faults and checks of containers act through; None on other backends."""
+    cuts: Cuts | None
+    """What cuts links; None where nothing in the scenario does."""
     links: Links | None
     """What faults of links act through; None where those are not the harness's own."""
+    connections: Connections | None
+    """What faults of connections act through; None where the harness carries none."""
 
     def start_mesh(self) -> None:
         """Start the mesh. Returns at once; raises `TanaError` where it cannot even be tried."""

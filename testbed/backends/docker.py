@@ -24,8 +24,9 @@ from typing import Any
 from tana.crypto.keys import KeyPair, Signer
 from tana.types.errors import SettingsError, TanaError, Unavailable
 from testbed.backends.asking import Asker
-from testbed.backends.base import CONTROL, MESH, Answer, Containers, Links, Request
+from testbed.backends.base import CONTROL, MESH, Answer, Connections, Containers, Cuts, Links, Request
 from testbed.backends.docker_containers import DockerContainers
+from testbed.backends.docker_cuts import PacketCuts
 from testbed.backends.docker_engine import Compose, Engine, find_engine
 from testbed.backends.docker_image import Say, name_images, provide_images
 from testbed.backends.docker_leftovers import Watchdog, remove_run
@@ -113,7 +114,9 @@ class DockerBackend:
             on_start=self._on_start,
         )
         self.containers: Containers | None = self._own
+        self.cuts: Cuts | None = PacketCuts(self._own)
         self.links: Links | None = None
+        self.connections: Connections | None = None
         self._watchdog: Watchdog | None = None
         self._followers: dict[str, LogFollower] = {}
         self._starting: dict[str, Future[None]] = {}

@@ -23,13 +23,13 @@ from tana.node.links import Address
 from tana.node.log import SignLog
 from tana.types.errors import Unavailable
 from testbed.backends.asking import Asker
-from testbed.backends.base import MESH, Answer, Containers, Links, Pair, Request
+from testbed.backends.base import MESH, Answer, Connections, Containers, Cuts, Links, Pair, Request
 from testbed.backends.logs import LogFolder
 from testbed.child import CONTROL_VARIABLE, PARENT_VARIABLE, ROUTES_VARIABLE
 from testbed.faults import FAULTS
 from testbed.hooks import write_control_file
 from testbed.journal import collect_journals
-from testbed.needs import LINKS
+from testbed.needs import CONNECTIONS, CUTS, LINKS
 from testbed.plan import NodePlan, Plan
 from testbed.ports import HOST, HeldPorts
 from testbed.proxy.proxy import LinkProxy
@@ -56,7 +56,9 @@ class ProcessesBackend:
         self._logs = LogFolder(self._logs_folder)
         self._asker = Asker(self.get_url)
         self._proxy = LinkProxy(list_targets(plan), str(plan.seed)) if has_link_faults(plan.scenario) else None
+        self.cuts: Cuts | None = self._proxy
         self.links: Links | None = self._proxy
+        self.connections: Connections | None = self._proxy
 
     # ------------------------------------------------------------------ starting and ending
 
@@ -224,8 +226,9 @@ def list_targets(plan: Plan) -> dict[Pair, Address]:
 
 
 def has_link_faults(scenario: Scenario) -> bool:
-    """Whether something in it needs links that belong to the harness."""
-    return any(LINKS in FAULTS[step.fault].needs for step in scenario.steps if isinstance(step, Perturb))
+    """Whether something in it needs the link proxy."""
+    faults = [FAULTS[step.fault] for step in scenario.steps if isinstance(step, Perturb)]
+    return any(fault.needs & {CUTS, LINKS, CONNECTIONS} for fault in faults)
 
 
 def prepare_keys(plan: NodePlan, folder: Path) -> None:

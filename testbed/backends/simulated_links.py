@@ -1,15 +1,21 @@
-"""Links of the simulation as faults of scenarios act on them: by validators' names."""
+"""Links of the simulation as faults of scenarios act on them: by members' names."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from testbed.backends.base import Pair
+from testbed.backends.base import MESH, Pair
 from testbed.simulation.network import Network
 
 
 class SimulatedLinks:
-    """See `testbed.backends.base.Links`."""
+    """See `Cuts` and `Links` in `testbed.backends.base`.
+
+    No message of the network asks the mesh: whoever does looks here whether it may.
+    """
+
+    unit = "messages"
 
     def __init__(self, network: Network, keys: Mapping[str, bytes]) -> None:
         self._network = network
@@ -18,15 +24,31 @@ class SimulatedLinks:
         """How much longer than usual a message may take."""
         self._delayed = self._sent = 0
         """As of the last change of that: messages delayed, and sent."""
+        self._mesh_cuts: Counter[Pair] = Counter()
+        self._mesh_cut = 0
+        """Questions that did not pass."""
 
     def cut(self, pairs: Sequence[Pair]) -> None:
-        self._network.cut_links([(self._keys[one], self._keys[other]) for one, other in pairs])
+        self._mesh_cuts.update(pair for pair in pairs if MESH in pair)
+        self._network.cut_links(self._list_keys(pairs))
 
     def heal(self, pairs: Sequence[Pair]) -> None:
-        self._network.heal_links([(self._keys[one], self._keys[other]) for one, other in pairs])
+        self._mesh_cuts.subtract(pair for pair in pairs if MESH in pair)
+        self._network.heal_links(self._list_keys(pairs))
 
     def carries(self, pair: Pair) -> bool:
+        if MESH in pair:
+            return not self._mesh_cuts[pair]
         return not self._network.is_cut(self._keys[pair[0]], self._keys[pair[1]])
+
+    def count_cut(self) -> int:
+        return self._network.cut + self._mesh_cut
+
+    def may_ask_mesh(self, node: str) -> bool:
+        """Whether a node's question to the mesh, and the answer, pass now."""
+        may_ask = self.carries((node, MESH)) and self.carries((MESH, node))
+        self._mesh_cut += not may_ask
+        return may_ask
 
     def change_rate(self, kind: str, by: float) -> None:
         self._network.change_rate(kind, by)
@@ -41,10 +63,12 @@ class SimulatedLinks:
         network = self._network
         counts = {
             "sent": network.sent,
-            "cut": network.cut,
             "lost": network.lost,
             "duplicated": network.duplicated,
             "reordered": network.reordered,
             "delayed": self._delayed + (network.sent - self._sent if self._added_ms else 0),
         }
         return counts[what]
+
+    def _list_keys(self, pairs: Sequence[Pair]) -> list[tuple[bytes, bytes]]:
+        return [(self._keys[one], self._keys[other]) for one, other in pairs if MESH not in (one, other)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -13,7 +14,7 @@ from tana.mesh.memory import MemoryStore
 from tana.mesh.registry import MeshRules
 from tana.mesh.service import MeshService
 from tana.node.hooks import Hooks
-from testbed.backends.base import MESH, Answer, Containers, Links, Request
+from testbed.backends.base import MESH, Answer, Connections, Containers, Cuts, Links, Request
 from testbed.backends.simulated_links import SimulatedLinks
 from testbed.backends.simulated_validator import SimulatedValidator, format_time
 from testbed.clock import read_clock
@@ -38,6 +39,7 @@ class SimulationBackend:
     name = "simulation"
     is_virtual = True
     containers: Containers | None = None
+    connections: Connections | None = None
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -51,7 +53,10 @@ class SimulationBackend:
         self._nodes: dict[str, SimulatedValidator] = {}
         self._read_lines: dict[str, int] = {}
         keys = {node.node_id: node.key.public_key for node in plan.nodes}
-        self.links: Links | None = SimulatedLinks(self._network, keys)
+        links = SimulatedLinks(self._network, keys)
+        self.cuts: Cuts | None = links
+        self._links = links
+        self.links: Links | None = links
         self._journals = MemoryJournals(lambda: self._scheduler.now_ms)
 
     def start_mesh(self) -> None:
@@ -72,7 +77,7 @@ class SimulationBackend:
             scheduler=self._scheduler,
             clock=self._clocks[node],
             network=self._network,
-            ask_mesh=self._ask_mesh,
+            ask_mesh=partial(self._ask_mesh, node),
             on_crash=lambda: self.kill(node),
             hooks=self._journals.wrap(node, make_hooks(node, self._disks[node])),
         )
@@ -157,7 +162,9 @@ class SimulationBackend:
             return Answer(0, "no answer in time")
         return Answer(*node.api.handle(request.method, parts.path, query, request.body))
 
-    def _ask_mesh(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+    def _ask_mesh(self, node: str, method: str, path: str, body: Any) -> tuple[int, Any]:
+        if not self._links.may_ask_mesh(node):
+            return 0, {"error": "no answer in time"}
         answer = self._request(Request(MESH, MESH, method, path, body))
         return answer.status, answer.body if isinstance(answer.body, dict) else {}
 

@@ -9,6 +9,7 @@ from testbed.faults.control_down import ControlDown
 from testbed.faults.direct_path_blocked import DirectPathBlocked
 from testbed.faults.disconnect import Disconnect
 from testbed.faults.duplicate import Duplicate
+from testbed.faults.half_open import HalfOpen
 from testbed.faults.halves import Halves
 from testbed.faults.heartbeat_stopped import HeartbeatStopped
 from testbed.faults.jitter import Jitter
@@ -20,7 +21,9 @@ from testbed.faults.one_way import OneWay
 from testbed.faults.partition import Partition
 from testbed.faults.pause import Pause
 from testbed.faults.policy_denied import PolicyDenied
+from testbed.faults.rate import Rate
 from testbed.faults.reorder import Reorder
+from testbed.faults.reset import Reset
 from testbed.faults.restart import Restart
 from testbed.faults.ring import Ring
 from testbed.faults.sidecar_restarted import SidecarRestarted
@@ -43,8 +46,11 @@ FAULTS: dict[str, type[Fault]] = {
         Halves,
         Ring,
         OneWay,
+        HalfOpen,
+        Reset,
         Latency,
         Jitter,
+        Rate,
         Loss,
         Duplicate,
         Reorder,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol
 
-from testbed.backends.base import Answer, Containers, Links
+from testbed.backends.base import Answer, Connections, Containers, Cuts, Links
 
 
 class Cluster(Protocol):
@@ -20,8 +20,16 @@ class Cluster(Protocol):
         """For faults that need containers only: on other backends it is a bug to ask."""
 
     @property
+    def cuts(self) -> Cuts:
+        """For faults that cut links: in scenarios without one it is a bug to ask."""
+
+    @property
     def links(self) -> Links:
-        """For faults of links and clocks: on backends that have none of their own it is a bug to ask."""
+        """For faults of links: on backends that have none of their own it is a bug to ask."""
+
+    @property
+    def connections(self) -> Connections:
+        """For faults of connections: on backends that carry none it is a bug to ask."""
 
     def kill(self, node: str) -> None: ...
 

@@ -7,13 +7,13 @@ from typing import ClassVar
 
 from testbed.backends.base import Pair
 from testbed.faults.base import Fault, NotApplied
-from testbed.needs import LINKS
+from testbed.needs import CUTS, LINKS
 
 
 class CutFault(Fault):
     """Some directed links carry nothing."""
 
-    needs = frozenset({LINKS})
+    needs = frozenset({CUTS})
 
     @classmethod
     def list_pairs(cls, node: str, peers: Sequence[str], node_ids: Sequence[str]) -> list[Pair]:
@@ -21,22 +21,25 @@ class CutFault(Fault):
         raise NotImplementedError
 
     def apply(self) -> None:
-        self._links = self.cluster.links
+        self._cuts = self.cluster.cuts
+        if self.node in self.cluster.node_ids:
+            self.get_height_before()
         self._pairs = self.list_pairs(self.node, self.peers, self.cluster.node_ids)
         if not self._pairs:
             raise NotApplied(f"{self.kind} cuts nothing among {len(self.cluster.node_ids)} validators")
-        self._before = self._links.count("cut")
-        self._links.cut(self._pairs)
+        self._before = self._cuts.count_cut()
+        self._cuts.cut(self._pairs)
 
     def verify(self) -> str:
-        self.require(lambda: self._count() > 0, "a message to be cut off", "nobody sent anything over the links cut")
-        return f"{self._count()} messages were cut off so far, on {len(self._pairs)} links"
+        unit = self._cuts.unit
+        self.require(lambda: self._count() > 0, f"{unit} to be cut off", "nobody sent anything over the links cut")
+        return f"{self._count()} {unit} were cut off so far, on {len(self._pairs)} links"
 
     def undo(self) -> None:
-        self._links.heal(self._pairs)
+        self._cuts.heal(self._pairs)
 
         def list_cut() -> list[str]:
-            return [f"{one} to {other}" for one, other in self._pairs if not self._links.carries((one, other))]
+            return [f"{one} to {other}" for one, other in self._pairs if not self._cuts.carries((one, other))]
 
         self.require(
             lambda: not list_cut(),
@@ -45,10 +48,11 @@ class CutFault(Fault):
         )
 
     def describe_effect(self) -> str:
-        return f"{self._count()} messages were cut off" if self._count() else ""
+        count = self._count()
+        return f"{count} {self._cuts.unit} were cut off" if count else ""
 
     def _count(self) -> int:
-        return self._links.count("cut") - self._before
+        return self._cuts.count_cut() - self._before
 
 
 class RateFault(Fault):

@@ -66,7 +66,7 @@ class Traffic:
 
     conditions: Conditions = field(default_factory=Conditions)
     counts: Counter[str] = field(default_factory=Counter)
-    """Messages by what became of them: sent, lost, duplicated, reordered, delayed; and pieces held back by cuts."""
+    """Messages by what became of them: sent, lost, duplicated, reordered, delayed; and pieces that a cut held back."""
     chance: random.Random = field(default_factory=lambda: random.Random(0))
 
 

@@ -38,10 +38,13 @@ class _Door:
 
 
 class LinkProxy:
-    """See `testbed.backends.base.Links`. `targets` are the addresses at which members listen, by (who dials, whom).
+    """See `Cuts`, `Links` and `Connections` in `testbed.backends.base`.
 
-    Raises `Unavailable` where the system has no more ports. `stop` ends it and all connections through it.
+    `targets` are the addresses at which members listen, by (who dials, whom). Raises `Unavailable` where the system has
+    no more ports. `stop` ends it and all connections through it.
     """
+
+    unit = "messages"
 
     def __init__(self, targets: Mapping[Pair, Address], seed: str) -> None:
         self._doors: dict[Pair, _Door] = {}
@@ -84,7 +87,7 @@ class LinkProxy:
         self._thread.join()
         self._loop.close()
 
-    # ------------------------------------------------------------------ Links
+    # ------------------------------------------------------------------ Cuts
 
     def cut(self, pairs: Sequence[Pair]) -> None:
         self._do(lambda: self._cut(pairs))
@@ -96,8 +99,10 @@ class LinkProxy:
         way = self._ways[pair]
         return self._do(lambda: not (way.cuts or way.is_silent))
 
-    def reset(self, pairs: Sequence[Pair]) -> None:
-        self._do(lambda: self._reset(pairs))
+    def count_cut(self) -> int:
+        return self.count("cut")
+
+    # ------------------------------------------------------------------ Links
 
     def change_rate(self, kind: str, by: float) -> None:
         conditions = self._traffic.conditions
@@ -106,11 +111,16 @@ class LinkProxy:
     def change_delay(self, least_by_ms: int, most_by_ms: int) -> None:
         self._do(lambda: self._change_delay(least_by_ms, most_by_ms))
 
-    def limit(self, bytes_per_second: int) -> None:
-        self._do(lambda: self._limit(bytes_per_second))
-
     def count(self, what: str) -> int:
         return self._do(lambda: self._traffic.counts[what])
+
+    # ------------------------------------------------------------------ Connections
+
+    def reset(self, pairs: Sequence[Pair]) -> int:
+        return self._do(lambda: self._reset(pairs))
+
+    def limit(self, bytes_per_second: int) -> None:
+        self._do(lambda: self._limit(bytes_per_second))
 
     # ------------------------------------------------------------------ inside, in the thread
 
@@ -125,13 +135,15 @@ class LinkProxy:
             self._ways[pair].cuts -= 1
         self._pump_all()
 
-    def _reset(self, pairs: Sequence[Pair]) -> None:
+    def _reset(self, pairs: Sequence[Pair]) -> int:
+        count = 0
         for one, other in pairs:
             for relay, (dialler, target) in list(self._relays.items()):
                 if {one, other} == {dialler, target}:
                     side = relay.near if one == dialler else relay.far
-                    self._traffic.counts["reset"] += side.reset()
+                    count += side.reset()
             self._ways[one, other].is_silent = self._ways[other, one].is_silent = True
+        return count
 
     def _change_delay(self, least_by_ms: int, most_by_ms: int) -> None:
         self._traffic.conditions.delay_ms_min += least_by_ms

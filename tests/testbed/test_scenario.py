@@ -152,11 +152,27 @@ def test_invalid_backend_cannot_do_it(backend: str, network: str, fault: str, mi
 
 def test_invalid_fault_of_links_where_they_are_not_the_harness_s_own() -> None:
     text = (CONVERGE.parent / "link-faults.toml").read_text("utf-8")
-    with pytest.raises(SettingsError, match=r"fault 'halves' needs links: this backend has no such thing") as caught:
+    with pytest.raises(SettingsError, match=r"fault 'latency' needs links: this backend has no such thing") as caught:
         parse_scenario(text, "links.toml", get_offers("docker", "bridge"))
     assert "BACKEND=processes" in caught.value.remedy
     for backend in ("simulation", "processes"):
         assert parse_scenario(text, "links.toml", get_offers(backend, "")).validators == 5
+
+
+@pytest.mark.parametrize(("backend", "network"), [("simulation", ""), ("docker", "bridge"), ("docker", "tailnet")])
+def test_invalid_fault_of_connections_where_the_harness_carries_none(backend: str, network: str) -> None:
+    text = HEAD + PERTURB + 'fault = "reset"\nnode = "validator-1"\n'
+    with pytest.raises(
+        SettingsError, match="fault 'reset' needs connections: this backend has no such thing"
+    ) as caught:
+        parse_scenario(text, "small.toml", get_offers(backend, network))
+    assert "BACKEND=processes" in caught.value.remedy
+
+
+@pytest.mark.parametrize("backend", ["simulation", "processes", "docker"])
+def test_every_backend_cuts_links(backend: str) -> None:
+    text = HEAD + PERTURB + 'fault = "partition"\nnode = "validator-1"\n'
+    assert parse_scenario(text, "small.toml", get_offers(backend, "")).validators == 2
 
 
 def test_a_backend_that_can_do_it() -> None:

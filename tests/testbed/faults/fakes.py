@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tana.types.errors import Unavailable
-from testbed.backends.base import CONTROL, MESH, Answer, Pair, Place, Verb
+from testbed.backends.base import CONTROL, MESH, Answer, Cuts, Pair, Place, Verb
 from testbed.clock import read_clock
 from testbed.faults.sidecars import HEALTH_URL
 
@@ -113,9 +113,6 @@ class FakeContainers:
     def is_on_tailnet(self, member: str) -> bool:
         return self.is_up(member, "sidecar") and member not in self.expired | self.told_down
 
-    def is_cut_off(self, member: str) -> bool:
-        return "tana-partition" in self.chains[member] and self.drops_packets
-
     def _describe_tailnet(self, member: str) -> dict[str, Any]:
         if member in self.expired:
             return {"BackendState": "NoState", "TUN": True, "Self": {"ID": ""}, "Health": ["the key has expired"]}
@@ -181,13 +178,17 @@ class FakeContainers:
 
 
 class FakeLinks:
-    """Links over which messages pass whenever somebody counts them; with `obeys` False nothing becomes of any wish."""
+    """Cuts, links and connections in one, over which messages pass whenever somebody counts them; with `obeys` False
+    nothing becomes of any wish."""
+
+    unit = "messages"
 
     def __init__(self) -> None:
         self.obeys = True
         self.cuts: list[Pair] = []
         self.rates: dict[str, float] = {}
         self.delay_ms = (0, 0)
+        self.bytes_per_second = 0
         self._counts: Counter[str] = Counter()
 
     def cut(self, pairs: Sequence[Pair]) -> None:
@@ -198,7 +199,16 @@ class FakeLinks:
             self.cuts.remove(pair)
 
     def carries(self, pair: Pair) -> bool:
-        return pair not in self.cuts
+        return self.obeys and pair not in self.cuts
+
+    def count_cut(self) -> int:
+        return self.count("cut")
+
+    def reset(self, pairs: Sequence[Pair]) -> int:
+        return len(pairs) if self.obeys else 0
+
+    def limit(self, bytes_per_second: int) -> None:
+        self.bytes_per_second = bytes_per_second
 
     def change_rate(self, kind: str, by: float) -> None:
         self.rates[kind] = self.rates.get(kind, 0.0) + by
@@ -211,7 +221,7 @@ class FakeLinks:
             met = {"loss": "lost", "duplicate": "duplicated", "reorder": "reordered"}
             names = ["sent", *(met[kind] for kind, rate in self.rates.items() if rate)]
             names += ["cut"] if self.cuts else []
-            names += ["delayed"] if self.delay_ms != (0, 0) else []
+            names += ["delayed"] if self.delay_ms != (0, 0) or self.bytes_per_second else []
             self._counts.update(names)
         return self._counts[what]
 
@@ -222,6 +232,8 @@ class FakeCluster:
     def __init__(self) -> None:
         self.containers = FakeContainers()
         self.links = FakeLinks()
+        self.cuts: Cuts = self.links
+        self.connections = self.links
         self.node_ids: tuple[str, ...] = NODES
         self.obeys = True
         self.is_up = True

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from testbed.backends.base import Answer, Containers, Links
+from testbed.backends.base import Answer, Connections, Containers, Cuts, Links
 from testbed.byzantine import Trigger
 from testbed.faults.base import NotApplied
 from testbed.faults.lies import Lies, Plot
@@ -28,7 +28,15 @@ class Liars:
         raise NotImplementedError
 
     @property
+    def cuts(self) -> Cuts:
+        raise NotImplementedError
+
+    @property
     def links(self) -> Links:
+        raise NotImplementedError
+
+    @property
+    def connections(self) -> Connections:
         raise NotImplementedError
 
     def kill(self, node: str) -> None: ...

@@ -9,11 +9,11 @@ from testbed.faults.base import NotApplied
 from testbed.faults.halves import Halves
 from testbed.faults.one_way import OneWay
 from testbed.faults.ring import Ring
-from testbed.needs import LINKS
+from testbed.needs import CONNECTIONS, CUTS, LINKS
 from tests.testbed.faults.fakes import NODE, FakeCluster
 
 FIVE = tuple(f"validator-{number}" for number in range(1, 6))
-OF_LINKS = sorted(kind for kind, fault in FAULTS.items() if LINKS in fault.needs)
+OF_LINKS = sorted(kind for kind, fault in FAULTS.items() if fault.needs & {CUTS, LINKS, CONNECTIONS})
 
 
 def test_halves_cut_both_ways_between_the_sides() -> None:
@@ -50,11 +50,12 @@ def test_a_fault_of_links_is_verified_and_undone(kind: str) -> None:
     fault = FAULTS[kind](cluster, NODE, 100)
     fault.apply()
     links = cluster.links
-    assert links.cuts or any(links.rates.values()) or links.delay_ms != (0, 0)
+    is_changed = links.cuts or any(links.rates.values()) or links.delay_ms != (0, 0) or links.bytes_per_second
+    assert bool(is_changed) == (kind != "reset"), "a reset is over at once"
     assert fault.verify()
     assert fault.describe_effect()
     fault.undo()
-    assert (links.cuts, links.delay_ms) == ([], (0, 0))
+    assert (links.cuts, links.delay_ms, links.bytes_per_second) == ([], (0, 0), 0)
     assert not any(links.rates.values())
 
 

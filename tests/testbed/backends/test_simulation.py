@@ -76,6 +76,12 @@ def test_links_and_clocks_may_go_wrong(tmp_path: Path) -> None:
     assert [window["progress"] for window in result.summary["timeline"]][:3] == ["must_not", "must", "must"]
 
 
+def test_links_are_cut_in_every_shape(tmp_path: Path) -> None:
+    result = run(Options(ROOT / "scenarios" / "cut-links.toml", "simulation", 2, tmp_path, is_silent=True))
+    assert result.exit_code == 0, result.summary["first_line"]
+    assert [window["progress"] for window in result.summary["timeline"]] == ["must", "must_not", "must", "must", "must"]
+
+
 def test_four_validators_go_on_without_one(tmp_path: Path) -> None:
     text = CONVERGE.read_text("utf-8").replace("validators = 3", "validators = 4")
     result = run_file(tmp_path, text)

@@ -127,7 +127,7 @@ tailnet-images: ## Without an image registry: build Tailscale and headscale from
 
 clean: ## Remove caches, compiled files, and what runs left in Docker, images too (run folders and .venv stay)
 	@test ! -x $(BIN)/testbed || $(BIN)/testbed down --images
-	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf .build .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## Remove .venv too

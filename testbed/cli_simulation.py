@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tana.types.errors import SettingsError, TanaError
+from testbed.compiled import run_compiled
 from testbed.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def fuzz(
     jobs: Annotated[str, typer.Option(help="Processes, or auto for one on each core.")] = "auto",
     runs_dir: Annotated[Path, typer.Option(help="Where the folder of a failed run is made.")] = Path("runs"),
     shrunk: Annotated[bool, typer.Option("--shrink/--no-shrink", help="Make the schedule that fails minimal.")] = True,
+    compiled: Annotated[bool, typer.Option("--compiled", help="Compile first: for campaigns of thousands.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")] = False,
 ) -> None:
     """Run seeds in virtual time, each with faults of its own, until one violates an invariant.
@@ -49,6 +51,8 @@ def fuzz(
 
     folder = None
     with _told():
+        if compiled:
+            run_compiled(["-m", "testbed", *sys.argv[1:]])
         options = FuzzOptions(seeds, first_seed, nodes, heights, resolve_jobs(jobs))
         progress = _Progress(is_silent=as_json)
         result = run_fuzz(options, lambda result: progress.show(describe_progress(result, seeds)))

@@ -15,7 +15,7 @@ from tana.types.evidence import Evidence
 from tana.types.messages import BlockPart, PeerMessage, Proposal, Vote
 
 
-class Timer(msgspec.Struct, frozen=True):
+class Timer(msgspec.Struct, frozen=True, gc=False):
     """A timer. There is one of each kind: setting a kind again replaces the earlier timer."""
 
     kind: str
@@ -23,13 +23,13 @@ class Timer(msgspec.Struct, frozen=True):
     round: int = 0
 
 
-class Signed(msgspec.Struct, frozen=True, array_like=True, tag="signed", forbid_unknown_fields=True):
+class Signed(msgspec.Struct, frozen=True, array_like=True, tag="signed", forbid_unknown_fields=True, gc=False):
     """Log record: this node signed `message`. What is in the log may be sent again, byte for byte, ever."""
 
     message: Vote | Proposal
 
 
-class Seen(msgspec.Struct, frozen=True, array_like=True, tag="seen", forbid_unknown_fields=True):
+class Seen(msgspec.Struct, frozen=True, array_like=True, tag="seen", forbid_unknown_fields=True, gc=False):
     """Log record: this node accepted `message` (verified) at the height it decides, or built that block."""
 
     message: Vote | Proposal | BlockPart
@@ -38,23 +38,23 @@ class Seen(msgspec.Struct, frozen=True, array_like=True, tag="seen", forbid_unkn
 LogRecord = Signed | Seen
 
 
-class Append(msgspec.Struct, frozen=True):
+class Append(msgspec.Struct, frozen=True, gc=False):
     """Add a record to the log. Not durable until `Flush`."""
 
     record: LogRecord
 
 
-class Flush(msgspec.Struct, frozen=True):
+class Flush(msgspec.Struct, frozen=True, gc=False):
     """Make every appended record durable before any later effect is performed."""
 
 
-class Broadcast(msgspec.Struct, frozen=True):
+class Broadcast(msgspec.Struct, frozen=True, gc=False):
     """Send a message to every connected peer (encode it once)."""
 
     message: PeerMessage
 
 
-class SetTimer(msgspec.Struct, frozen=True):
+class SetTimer(msgspec.Struct, frozen=True, gc=False):
     """Give the timer back when it fires after `delay_ms`; replaces a pending timer of the same kind."""
 
     timer: Timer

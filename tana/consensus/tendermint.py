@@ -19,7 +19,7 @@ message is in its log.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
@@ -142,6 +142,8 @@ class Tendermint:
         self.past = PastHeights(chain_id, verifier)
         self.height = 0
         self.halted = False
+        self.distort: Callable[[int, bytes | None], bytes | None] | None = None
+        """What to vote for instead, by kind and value: where a testbed makes a node lie."""
         self.lines: set[int] | None = None
         """Set it to a set to collect the lines of the paper that are executed (for tests)."""
 
@@ -174,7 +176,7 @@ class Tendermint:
         self.decided = False
         self._logged_blocks: set[bytes] = set()
         self._invalid: dict[bytes, str] = {}
-        self._signed: dict[tuple[int, int], Vote | Proposal] = {}
+        self._signed_messages: dict[tuple[int, int], Vote | Proposal] = {}
         self._scheduled: set[tuple[str, int]] = set()
         self._begin(now_ms)
         self._restore(records)
@@ -301,7 +303,7 @@ class Tendermint:
 
     def own_messages(self) -> list[Vote | Proposal]:
         """What this node signed at this height, in signing order: sent again after a restart, byte for byte."""
-        return [self._signed[slot] for slot in sorted(self._signed)]
+        return [self._signed_messages[slot] for slot in sorted(self._signed_messages)]
 
     # ------------------------------------------------------------------ the rules
 
@@ -465,9 +467,11 @@ class Tendermint:
         signer = self._signer
         if signer is None or not self._may_sign(kind):
             return
+        if self.distort is not None:
+            block_hash = self.distort(kind, block_hash)
         message = vote_sign_bytes(self._chain_id, kind, self.height, self.round, block_hash)
         vote = Vote(kind, self.height, self.round, block_hash, signer.public_key, signer.sign(message))
-        self._signed[self.round, kind] = vote
+        self._signed_messages[self.round, kind] = vote
         self.votes.add(vote, self.round)
         self._effects += [Append(Signed(vote)), Flush(), Broadcast(vote)]
 
@@ -478,7 +482,7 @@ class Tendermint:
         message = proposal_sign_bytes(self._chain_id, self.height, self.round, block_hash, self.valid_round)
         signature = signer.sign(message)
         proposal = Proposal(self.height, self.round, block_hash, self.valid_round, signer.public_key, signature)
-        self._signed[self.round, PROPOSAL_SLOT] = proposal
+        self._signed_messages[self.round, PROPOSAL_SLOT] = proposal
         return proposal
 
     def _may_sign(self, kind: int) -> bool:
@@ -497,17 +501,17 @@ class Tendermint:
             message = record.message
             if isinstance(record, Signed) and not isinstance(message, BlockPart):
                 kind = message.kind if isinstance(message, Vote) else PROPOSAL_SLOT
-                self._signed[message.round, kind] = message
+                self._signed_messages[message.round, kind] = message
                 self.round = max(self.round, message.round)
         for record in records:
             self._restore_message(record.message)
         own = self.own_messages()
         if not own:
             return
-        last_slot = max(kind for round, kind in self._signed if round == self.round)
+        last_slot = max(kind for round, kind in self._signed_messages if round == self.round)
         self.step = Step(max(last_slot + 1, Step.PROPOSE))
         for round in range(self.round + 1):
-            vote = self._signed.get((round, PRECOMMIT))
+            vote = self._signed_messages.get((round, PRECOMMIT))
             if isinstance(vote, Vote) and vote.block_hash is not None:
                 self.locked_round = self.valid_round = round
                 self.locked_hash = self.valid_hash = vote.block_hash
@@ -528,7 +532,8 @@ class Tendermint:
         """Where slots of this height are used up and their messages are gone (`tana validator recover`), begin in the
         first round that is free: its votes move on whoever waits in an earlier one (L55)."""
         height, round, kind = self._sign_floor
-        last = (self.round, max((slot for signed, slot in self._signed if signed == self.round), default=PROPOSAL_SLOT))
+        slots = [slot for signed, slot in self._signed_messages if signed == self.round]
+        last = (self.round, max(slots, default=PROPOSAL_SLOT))
         if self.is_signing and height == self.height and (round, kind) > last:
             self._start_round(round + 1 if kind == PRECOMMIT else max(round, self.round))
 

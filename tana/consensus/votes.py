@@ -38,7 +38,7 @@ class VoteTally:
         self._validators = validators
         self._votes: dict[bytes, tuple[Vote, ...]] = {}
         self._power_of: dict[bytes | None, int] = {}
-        self._tags = bytearray(TAG_BYTES * len(validators))
+        self._tags: bytes | None = None
         self.power = 0
         """Power of all validators that voted, each once."""
         self.count = 0
@@ -59,7 +59,7 @@ class VoteTally:
         self.count += 1
         if not earlier:
             self.power += power
-        self._set_tag(vote.validator, TAG_TWO if earlier else compute_tag(vote))
+        self._tags = None
         return True
 
     def is_over_bound(self, vote: Vote) -> bool:
@@ -81,7 +81,7 @@ class VoteTally:
         self.count -= len(dropped)
         if dropped:
             self.power -= power
-            self._set_tag(validator, TAG_NONE)
+            self._tags = None
             found = [value for value, power in self._power_of.items() if self._validators.is_quorum(power)]
             self._quorum = (True, found[0]) if found else (False, None)
 
@@ -110,7 +110,9 @@ class VoteTally:
     @property
     def tags(self) -> bytes:
         """What each validator of the set voted, as far as we know: its tag, in the set's order."""
-        return bytes(self._tags)
+        if self._tags is None:
+            self._tags = b"".join([self._compute_tag(item.public_key) for item in self._validators.validators])
+        return self._tags
 
     def select(self, block_hash: bytes | None) -> Iterator[Vote]:
         """The votes for one value, in the set's order."""
@@ -124,7 +126,7 @@ class VoteTally:
 
         Of a validator of which the peer holds two values already, none: see `VoteQuorum`.
         """
-        if tags == self._tags:
+        if tags == self.tags:
             return []
         return [
             vote
@@ -136,7 +138,7 @@ class VoteTally:
 
     def conflicting_with(self, tags: bytes) -> list[Vote]:
         """The votes of validators that told a peer with these tags something else, in the set's order."""
-        if tags == self._tags:
+        if tags == self.tags:
             return []
         return [
             vote
@@ -149,14 +151,16 @@ class VoteTally:
         """Each validator for which our tag is not the peer's, with both."""
         mine = self.tags
         for index, validator in enumerate(self._validators.validators):
-            place = slice(TAG_BYTES * index, TAG_BYTES * (index + 1))
-            ours, theirs = mine[place], tags[place] or TAG_NONE
+            begin, end = TAG_BYTES * index, TAG_BYTES * (index + 1)
+            ours, theirs = mine[begin:end], tags[begin:end] or TAG_NONE
             if ours != theirs:
                 yield validator.public_key, ours, theirs
 
-    def _set_tag(self, validator: bytes, tag: bytes) -> None:
-        start = TAG_BYTES * self._validators.get_index(validator)
-        self._tags[start : start + TAG_BYTES] = tag
+    def _compute_tag(self, validator: bytes) -> bytes:
+        votes = self._votes.get(validator)
+        if not votes:
+            return TAG_NONE
+        return compute_tag(votes[0]) if len(votes) == 1 else TAG_TWO
 
 
 def compute_tag(message: Vote | Proposal) -> bytes:

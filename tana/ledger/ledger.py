@@ -18,18 +18,17 @@ from tana.crypto.keys import Verifier
 from tana.ledger.genesis_rows import build_genesis_rows
 from tana.ledger.offences import EvidenceRefused, check_offence, punish
 from tana.ledger.refusal import TransactionRefused
-from tana.ledger.rules import Context, apply_transaction
-from tana.ledger.state import (
+from tana.ledger.rows import (
     PROFILE_PREFIX,
     SINCE_KEY,
     VALIDATORS_KEY,
     Account,
-    Changes,
     Profile,
-    State,
     decode_validators,
     get_public_key,
 )
+from tana.ledger.rules import Context, apply_transaction
+from tana.ledger.state import Changes, State
 from tana.ledger.tree import StateTree
 from tana.ledger.verified import VerifiedMemory
 from tana.types.block import Block, Header, RawTransaction

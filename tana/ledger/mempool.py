@@ -20,8 +20,9 @@ from typing import Literal
 
 from tana.ledger.ledger import HEADER_BYTES_MAX, TRANSACTION_OVERHEAD_BYTES_MAX, Execution, Ledger
 from tana.ledger.refusal import TransactionRefused
+from tana.ledger.rows import account_key, decode_account
 from tana.ledger.rules import apply_transaction, check_form, get_dependencies, get_expiry
-from tana.ledger.state import State, account_key, decode_account
+from tana.ledger.state import State
 from tana.types.transaction import SignedTransaction
 
 MAX_GAP_HEIGHTS = 100

@@ -17,17 +17,17 @@ from typing import Any
 
 from tana.ledger.membership import ValidatorChange, change_members, parse_change
 from tana.ledger.refusal import TransactionRefused
-from tana.ledger.state import (
+from tana.ledger.rows import (
     SINCE_KEY,
     Account,
     Profile,
-    State,
     account_key,
     get_public_key,
     punished_key,
     supply_key,
     username_key,
 )
+from tana.ledger.state import State
 from tana.types.errors import InvalidInput
 from tana.types.genesis import ROLES, Genesis
 from tana.types.money import MAX_UNITS, format_amount, parse_amount
@@ -350,7 +350,7 @@ def _parse_text(fields: Mapping[str, Any], name: str, max_characters: int) -> st
     if text is None:
         return ""
     # A lone surrogate is a character in JavaScript and has no bytes in UTF-8.
-    is_valid = isinstance(text, str) and len(text) <= max_characters and not re.search("[\ud800-\udfff]", text)
+    is_valid = isinstance(text, str) and len(text) <= max_characters and not re.search(r"[\ud800-\udfff]", text)
     if not is_valid:
         raise TransactionRefused(
             "malformed_profile",

@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 
-class Send(msgspec.Struct, frozen=True):
+class Send(msgspec.Struct, frozen=True, gc=False):
     """Send a message to one connected peer; lost without harm where the link is gone."""
 
     peer: bytes

@@ -24,26 +24,26 @@ class Started(msgspec.Struct, frozen=True):
     """The node runs and its listeners answer. Comes first, once."""
 
 
-class PeerConnected(msgspec.Struct, frozen=True):
+class PeerConnected(msgspec.Struct, frozen=True, gc=False):
     """A link to an admitted peer is up; `peer` is its 32-byte node key, proven by the handshake."""
 
     peer: bytes
 
 
-class PeerDisconnected(msgspec.Struct, frozen=True):
+class PeerDisconnected(msgspec.Struct, frozen=True, gc=False):
     """The link to a peer is gone."""
 
     peer: bytes
 
 
-class Received(msgspec.Struct, frozen=True):
+class Received(msgspec.Struct, frozen=True, gc=False):
     """A decoded frame from a connected peer. Its signatures are not yet checked."""
 
     peer: bytes
     message: PeerMessage
 
 
-class TimerFired(msgspec.Struct, frozen=True):
+class TimerFired(msgspec.Struct, frozen=True, gc=False):
     """A timer that an effect had set has run out (it may be stale by now: the machine knows)."""
 
     timer: Timer

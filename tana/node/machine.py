@@ -424,23 +424,23 @@ class Machine:
         has_accused = False
         for effect in effects:
             match effect:
-                case Append() | Flush() | SetTimer() | Report():
-                    self._effects.append(effect)
-                case Broadcast(message):
-                    if isinstance(message, BlockPart):
-                        self._part_sent_ms = dict.fromkeys(self._early, self._now_ms)
-                    self._effects.append(effect)
                 case Decide(block, certificate):
                     # Checked before, but after many failed rounds its execution may have been forgotten.
                     self.ledger.execute_certified(block)
                     self._finalize(block, certificate)
                     self._start_height()
+                    continue
                 case Accuse(evidence):
                     self._on_accused(evidence)
                     has_accused = True
+                    continue
+                case Broadcast(BlockPart()):
+                    self._part_sent_ms = dict.fromkeys(self._early, self._now_ms)
                 case Halt(reason):
                     self.halted_reason = reason
-                    self._effects.append(effect)
+                case _:
+                    pass
+            self._effects.append(effect)
         if has_accused:
             self._start_work()
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import msgspec
 
 from tana.types.errors import InvalidInput
-from tana.types.lazy import lazy
 
 MAX_TOTAL_POWER = 2**48
 MAX_VALIDATORS = 256
@@ -31,11 +30,18 @@ class Validator:
     node_id: str
 
 
-@dataclass(frozen=True)
 class Members:
-    """Who votes, and with what power."""
+    """Who votes, and with what power. Immutable."""
 
-    validators: tuple[Validator, ...]
+    __slots__ = ("_hash", "by_key", "powers", "total_power", "validators")
+
+    def __init__(self, validators: Sequence[Validator]) -> None:
+        self.validators = tuple(validators)
+        self.total_power = sum([item.power for item in self.validators])
+        self.by_key = {item.public_key: item for item in self.validators}
+        """The validators by public key, in the order of the keys."""
+        self.powers = {item.public_key: item.power for item in self.validators}
+        self._hash = b""
 
     @classmethod
     def create(cls, validators: Iterable[Validator]) -> Members:
@@ -55,27 +61,19 @@ class Members:
             raise InvalidInput(f"the total power is over {MAX_TOTAL_POWER}", field="power")
         return cls(ordered)
 
-    @lazy
-    def total_power(self) -> int:
-        return sum(validator.power for validator in self.validators)
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Members) and self.validators == other.validators
 
-    @lazy
-    def by_key(self) -> dict[bytes, Validator]:
-        """The validators by public key, in the order of the keys."""
-        return {validator.public_key: validator for validator in self.validators}
+    def __hash__(self) -> int:
+        return hash(self.validators)
 
-    @lazy
-    def powers(self) -> dict[bytes, int]:
-        return {validator.public_key: validator.power for validator in self.validators}
-
-    @lazy
-    def indices(self) -> dict[bytes, int]:
-        return {validator.public_key: index for index, validator in enumerate(self.validators)}
-
-    @lazy
+    @property
     def hash(self) -> bytes:
         """32 bytes that a header commits to: keys, powers and node ids."""
-        return hashlib.sha256(b"tana/validators/1" + msgspec.msgpack.encode(self.to_rows())).digest()
+        if not self._hash:
+            rows = msgspec.msgpack.encode(self.to_rows())
+            self._hash = hashlib.sha256(b"tana/validators/1" + rows).digest()
+        return self._hash
 
     def to_rows(self) -> list[tuple[bytes, int, str]]:
         """Rows `(public key, power, node id)` for storage."""
@@ -83,7 +81,7 @@ class Members:
 
     @classmethod
     def from_rows(cls, rows: Iterable[tuple[bytes, int, str]]) -> Members:
-        return cls(tuple(Validator(key, power, node_id) for key, power, node_id in rows))
+        return cls([Validator(key, power, node_id) for key, power, node_id in rows])
 
 
 class ValidatorSet:
@@ -122,10 +120,6 @@ class ValidatorSet:
     def get_power(self, public_key: bytes) -> int:
         """Voting power of a key, 0 for a key that is not in the set."""
         return self.members.powers.get(public_key, 0)
-
-    def get_index(self, public_key: bytes) -> int:
-        """A member's place in the set's order. Raises `KeyError` for a key that is not in the set."""
-        return self.members.indices[public_key]
 
     def is_quorum(self, power: int) -> bool:
         """Whether `power` is strictly more than two thirds of the total (the paper's 2f + 1)."""

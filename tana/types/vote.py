@@ -20,7 +20,7 @@ VOTE_NAMES = {PREVOTE: "prevote", PRECOMMIT: "precommit"}
 _NIL = b"\0" * 32
 
 
-class Vote(msgspec.Struct, frozen=True, array_like=True, tag="vote", forbid_unknown_fields=True):
+class Vote(msgspec.Struct, frozen=True, array_like=True, tag="vote", forbid_unknown_fields=True, gc=False):
     """A prevote or precommit for a block hash, or for nil (`block_hash` None)."""
 
     kind: Annotated[int, msgspec.Meta(ge=1, le=2)]
@@ -34,7 +34,7 @@ class Vote(msgspec.Struct, frozen=True, array_like=True, tag="vote", forbid_unkn
         return vote_sign_bytes(chain_id, self.kind, self.height, self.round, self.block_hash)
 
 
-class Proposal(msgspec.Struct, frozen=True, array_like=True, tag="proposal", forbid_unknown_fields=True):
+class Proposal(msgspec.Struct, frozen=True, array_like=True, tag="proposal", forbid_unknown_fields=True, gc=False):
     """A proposer's signed claim for a round; the block itself travels as a `BlockPart`.
 
     `valid_round` is the round in which the proposer saw a polka for this block, −1 for a fresh block.

@@ -150,8 +150,7 @@ class Behaviour(Hooks):
         """Let the honest machine inside take in no evidence against itself or its accomplices: it hears its own lies
         from its peers, and would turn itself in."""
         pool = self.machine.evidence
-        add, hidden = pool.add, {self.signer.public_key, *self.accomplices}
-        pool.add = lambda evidence: evidence.validator not in hidden and add(evidence)  # type: ignore[method-assign]
+        pool.spared = {self.signer.public_key, *self.accomplices, *pool.spared}
 
     def _tell(self, message: PeerMessage) -> Sequence[PeerMessage]:
         story = self._find_story(message)

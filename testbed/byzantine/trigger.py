@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from dataclasses import dataclass
 
@@ -30,12 +31,18 @@ class Trigger:
             return False
         if self.to_ms is not None and since_genesis_ms >= self.to_ms:
             return False
-        return self.probability >= 1 or random.Random(f"{seed}/{height}/{round}").random() < self.probability
+        return self.probability >= 1 or _draw(seed, height, round) < self.probability
 
     @property
     def is_certain(self) -> bool:
         """Whether the lie is told at whatever height the chain is: only then can anything be promised of it."""
         return self == ALWAYS
+
+
+@functools.lru_cache(maxsize=1024)
+def _draw(seed: str, height: int, round: int) -> float:
+    """Asked again for every message of a round."""
+    return random.Random(f"{seed}/{height}/{round}").random()
 
 
 ALWAYS = Trigger()

@@ -58,18 +58,17 @@ class AlwaysNil(Behaviour):
     def on_begin(self, beginning: Beginning) -> None:
         super().on_begin(beginning)
         core = beginning.machine.core
-        cast = core._cast
 
-        def cast_nil(kind: int, block_hash: bytes | None) -> None:
-            is_lie = block_hash is not None and self.is_on(core.height, core.round)
-            if is_lie:
-                self.note_lie(core.height)
-            cast(kind, None if is_lie else block_hash)
+        def vote_nil(kind: int, block_hash: bytes | None) -> bytes | None:
+            if block_hash is None or not self.is_on(core.height, core.round):
+                return block_hash
+            self.note_lie(core.height)
+            return None
 
-        core._cast = cast_nil  # type: ignore[method-assign]
+        core.distort = vote_nil
 
     def on_end(self) -> None:
-        del self.machine.core._cast
+        self.machine.core.distort = None
 
 
 class WithholdsProposals(Behaviour):

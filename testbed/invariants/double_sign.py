@@ -19,7 +19,7 @@ class DoubleSign(Invariant):
 
     def __init__(self) -> None:
         super().__init__()
-        self._signed: dict[bytes, dict[Slot, Vote | Proposal]] = {}
+        self._signed_slots: dict[bytes, dict[Slot, Vote | Proposal]] = {}
         self._flushed: dict[bytes, Slot] = {}
         self._count = 0
 
@@ -37,9 +37,9 @@ class DoubleSign(Invariant):
     def on_signed(self, node: NodeFacts, message: Vote | Proposal) -> None:
         self._count += 1
         slot = get_slot(message)
-        book = self._signed.get(node.key)
+        book = self._signed_slots.get(node.key)
         if book is None:
-            book = self._signed[node.key] = {}
+            book = self._signed_slots[node.key] = {}
         other = book.get(slot)
         if other is None:
             if len(book) > 8 * HEIGHTS_REMEMBERED:
@@ -58,7 +58,7 @@ class DoubleSign(Invariant):
 
     def on_end(self, node: NodeFacts, reason: str) -> None:
         # What it had signed and not made durable nobody has seen: it is as if it were never signed.
-        book = self._signed.get(node.key, {})
+        book = self._signed_slots.get(node.key, {})
         for slot in [slot for slot, message in book.items() if message.signature in node.pending]:
             del book[slot]
 

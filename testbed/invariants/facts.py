@@ -116,10 +116,11 @@ class SetFacts:
 
     __slots__ = ("_proposers", "_turned", "names", "powers", "quorum", "rows", "total")
 
-    def __init__(self, rows: Iterable[Row], names: Mapping[bytes, str]) -> None:
+    def __init__(self, rows: Iterable[Row], names: Mapping[bytes, str], powers: dict[bytes, int] | None = None) -> None:
         self.rows = tuple(sorted(rows))
-        self.names = dict(names)
-        self.powers = {key: power for key, power, _ in self.rows}
+        self.names = names
+        self.powers = powers or {key: power for key, power, _ in self.rows}
+        """The very same object for as long as the members stay as they are."""
         self.total = sum(self.powers.values())
         self.quorum = self.total - (self.total - 1) // 3
         """Least power that is strictly more than two thirds: all but what is strictly less than one third."""
@@ -143,12 +144,7 @@ class SetFacts:
 
     def turned(self) -> SetFacts:
         """The set of the next height where nothing changes: one turn on."""
-        following = SetFacts.__new__(SetFacts)
-        following.names, following.powers = self.names, self.powers
-        following.total, following.quorum = self.total, self.quorum
-        following.rows, _ = turn(self.rows, self.total)
-        following._turned, following._proposers = following.rows, []
-        return following
+        return SetFacts(turn(self.rows, self.total)[0], self.names, self.powers)
 
     def changed(self, members: Mapping[bytes, tuple[int, str]]) -> SetFacts:
         """This set with other members, by key their power and node id, at the same point of the rotation."""
@@ -386,7 +382,7 @@ class World:
         known = self.signatures.find(message.height, message.signature)
         if known is None and message.validator in self.ended:
             return self.is_signed_unseen(message.validator, message.sign_bytes(self.chain_id), message.signature)
-        return known == message
+        return known is message or known == message
 
     def is_signed_unseen(self, validator: bytes, signed: bytes, signature: bytes) -> bool:
         """Whether a node signed what its record, which has ended, does not hold."""

@@ -1,5 +1,7 @@
 """One more run of a schedule, in an interpreter of its own with another hash seed: what invariant 20 compares.
 
+It runs the plain sources, also where this interpreter runs compiled ones: both must give the same trace.
+
 `python -m testbed.simulation.again` reads a schedule from its standard input and prints the hash of its trace.
 """
 
@@ -9,6 +11,7 @@ import os
 import subprocess
 import sys
 
+from testbed.compiled import drop_compiled
 from testbed.invariants.determinism import Determinism
 from testbed.simulation.schedule import Schedule, format_schedule, parse_schedule
 from testbed.simulation.world import run_schedule
@@ -30,7 +33,7 @@ def run_elsewhere(schedule: Schedule) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "testbed.simulation.again"],
         input=format_schedule(schedule),
-        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        env={**drop_compiled(os.environ), "PYTHONHASHSEED": hash_seed},
         check=True,
         stdout=subprocess.PIPE,
         text=True,

@@ -44,27 +44,27 @@ class Disk:
     def flush(self) -> None:
         """What was appended is durable from now on."""
         for record in self.unflushed:
-            if isinstance(record, Signed):
+            if type(record) is Signed:
                 message = record.message
                 slot = (message.height, message.round, message.kind if isinstance(message, Vote) else 0)
                 self.sign_floor = max(self.sign_floor, slot)
         self.records += self.unflushed
-        self.unflushed = []
+        self.unflushed.clear()
 
     def commit(self, commit: Commit) -> None:
         """A final block, its certificate and its changes, at once; records of its height are needed no more.
 
         What was appended and not flushed stays so: the log is another file than the chain.
         """
-        block = commit.block
+        block, height = commit.block, commit.block.height
         self.blocks.append(block, commit.certificate, commit.execution)
         for key, value in commit.execution.changes:
             if value is None:
                 self.entries.pop(key, None)
             else:
                 self.entries[key] = value
-        self.records = [record for record in self.records if record.message.height > block.height]
-        self.unflushed = [record for record in self.unflushed if record.message.height > block.height]
+        self.records = [record for record in self.records if record.message.height > height]
+        self.unflushed = [record for record in self.unflushed if record.message.height > height]
 
     def lose_unflushed(self) -> int:
         """The machine lost its power. Returns how many records are gone."""

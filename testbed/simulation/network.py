@@ -49,6 +49,10 @@ class Endpoint(Protocol):
     @property
     def chain_id(self) -> bytes: ...
 
+    @property
+    def is_alive(self) -> bool:
+        """False once this incarnation is gone, and for good."""
+
     def on_connected(self, peer: bytes) -> None: ...
 
     def on_disconnected(self, peer: bytes) -> None: ...
@@ -230,9 +234,9 @@ class Network:
         scheduler.call_at(arrival_ms, self._arrive, link, data)
 
     def _arrive(self, link: _Link, data: bytes | PeerMessage) -> None:
-        endpoints, source, target = self._endpoints, link.source, link.target
-        # A restarted node is another endpoint: this very incarnation must still be there.
-        if endpoints.get(link.pair[0]) is not source or endpoints.get(link.pair[1]) is not target:
+        source, target = link.source, link.target
+        # A restarted node is another endpoint: these very incarnations must still be there.
+        if not (source.is_alive and target.is_alive):
             return
         if not isinstance(data, bytes):
             target.on_message(link.pair[0], data)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -72,7 +73,7 @@ class Outcome:
     trace_hash: str
     violation: Violation | None
     heights: int
-    """The last height that every node decided."""
+    """The last height that every node decided that had to come to the end: not traitors, nor who was denied."""
     decisions: int
     steps: int
     virtual_ms: int
@@ -137,7 +138,9 @@ class World:
         self._incarnations = [0] * schedule.nodes
         self._hash = hashlib.sha256()
         self._trail: list[bytes] = []
-        """What the hash of the trace is made of and does not hold yet."""
+        """Signatures and hashes that the hash of the trace does not hold yet."""
+        self._moments = array("q")
+        """Of each step since then: when, which node, and how many effects."""
         self._heights = [0] * schedule.nodes
         self._steps = 0
         self._decisions = 0
@@ -192,11 +195,11 @@ class World:
         goal = max(goal + 1, self.schedule.heights, *self._heights)
         self._run_to_all(correct, goal, (19, "catch_up"), "everything is healed")
         self._finish()
-        self._hash.update(b"".join(self._trail))
+        self._hash_trail()
         return Outcome(
             trace_hash=self._hash.hexdigest(),
             violation=self.violation,
-            heights=min(self._heights),
+            heights=min(self._heights[number] for number in correct),
             decisions=self._decisions,
             steps=self._steps,
             virtual_ms=self.scheduler.now_ms - BEGIN_MS,
@@ -527,18 +530,16 @@ class World:
             self._note_trace()
         if self.listener is not None:
             self.listener.on_step(node.name, now_ms - BEGIN_MS, input, effects, node.machine)
-        trail = self._trail
-        trail.append(b"%d %d %d;" % (now_ms, node.number, len(effects)))
+        self._moments.extend((now_ms, node.number, len(effects)))
         for effect in effects:
             if type(effect) is Broadcast and type(effect.message) is Vote:
-                trail.append(effect.message.signature)
+                self._trail.append(effect.message.signature)
 
     def on_commit(self, node: SimulatedNode, commit: Commit) -> None:
         number, height = node.number, commit.block.height
         self._decisions += 1
         self._trail.append(commit.block.hash)
-        self._hash.update(b"".join(self._trail))
-        self._trail.clear()
+        self._hash_trail()
         self._heights[number] = height
         self.clients.on_commit(number, commit.execution.transaction_ids, height)
         header = commit.block.header
@@ -550,6 +551,11 @@ class World:
             numbers, goal = self._goal
             if height >= goal and all(self._heights[item] >= goal for item in numbers):
                 self.scheduler.stop()
+
+    def _hash_trail(self) -> None:
+        self._hash.update(self._moments.tobytes() + b"".join(self._trail))
+        del self._moments[:]
+        self._trail.clear()
 
     def on_report(self, node: SimulatedNode, name: str, fields: Mapping[str, object]) -> None:
         if name == "halted" and node.number not in self._traitors:

@@ -21,7 +21,7 @@ from tana.ledger.ledger import (
     Ledger,
     User,
 )
-from tana.ledger.state import SUPPLY_PREFIX, decode_account
+from tana.ledger.rows import SUPPLY_PREFIX, decode_account
 from tana.ledger.tree import StateTree
 from tana.types.block import Block, RawTransaction
 from tana.types.errors import InvalidInput, StorageError

@@ -7,7 +7,8 @@ import pytest
 
 from tana.crypto.keys import KeyPair
 from tana.ledger.ledger import InvalidBlock, Ledger
-from tana.ledger.state import Punishment, State
+from tana.ledger.rows import Punishment
+from tana.ledger.state import State
 from tana.types.block import Block
 from tana.types.errors import InvalidInput
 from tana.types.evidence import MAX_EVIDENCE_PER_BLOCK, Evidence

@@ -10,8 +10,9 @@ import pytest
 from tana.crypto.keys import KeyPair
 from tana.ledger.genesis_rows import build_genesis_rows
 from tana.ledger.refusal import TransactionRefused
+from tana.ledger.rows import Account, Profile
 from tana.ledger.rules import Context, apply_transaction, check_form
-from tana.ledger.state import Account, Profile, State
+from tana.ledger.state import State
 from tana.ledger.tree import StateTree
 from tana.types.money import MAX_UNITS
 from tana.types.transaction import SignedTransaction

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from tana.ledger.state import (
+from tana.ledger.rows import (
     VALIDATORS_KEY,
     Account,
     Profile,
     Punishment,
-    State,
     account_key,
     decode_account,
     decode_validators,
     supply_key,
     username_key,
 )
+from tana.ledger.state import State
 from tana.ledger.tree import StateTree
 from tana.types.errors import StorageError
 from tana.types.validator_set import Members, Validator, ValidatorSet

@@ -152,8 +152,8 @@ def test_who_stays_keeps_its_place_and_who_joins_comes_last() -> None:
     assert "new" not in order[:3]
     assert "new" in order
     known = dict(zip(before.members.powers, before.priorities, strict=True))
-    moved = {key: after.priorities[after.get_index(key)] - priority for key, priority in known.items()}
-    assert len(set(moved.values())) == 1, "the same distance for all who stay"
+    now = dict(zip(after.members.powers, after.priorities, strict=True))
+    assert len({now[key] - priority for key, priority in known.items()}) == 1, "the same distance for all who stay"
 
 
 def test_to_leave_and_come_back_wins_no_turn() -> None:

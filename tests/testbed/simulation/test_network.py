@@ -13,6 +13,7 @@ class Listener:
     def __init__(self, key: bytes) -> None:
         self.key = key
         self.chain_id = b"chain"
+        self.is_alive = True
         self.seen: list[object] = []
 
     def on_connected(self, peer: bytes) -> None:
@@ -39,6 +40,7 @@ def test_links_keep_the_order_and_lose_what_is_under_way() -> None:
     scheduler.run_until(20)
     assert two.seen[1:] == list(range(1, 50))
     network.broadcast(one, BlocksRequest(77, 77))
+    one.is_alive = False
     network.leave(one)
     scheduler.run_until(40)
     assert two.seen[-1] == ("down", b"1"), "the last message died with its sender"

@@ -2,7 +2,8 @@
 
 A campaign of thousands of seeds takes little more than half the time, and the traces are the very same: the last word
 on that has the seed that is run once more in a plain interpreter (invariant 20). A C compiler and Python's headers must
-be there. Bugs cannot be planted in it (`testbed mutants` runs the plain sources). The copy lies in `.build/compiled` beside the sources, and is made anew where any of them has changed.
+be there, and bugs cannot be planted in it (`testbed mutants` runs the plain sources). The copy lies in
+`.build/compiled` beside the sources, and is made anew where any of them has changed.
 """
 
 from __future__ import annotations

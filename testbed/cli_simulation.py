@@ -200,6 +200,8 @@ def describe_schedule(schedule: Schedule) -> str:
         parts.append("every message encoded and decoded")
     if schedule.adversary_ms:
         parts.append(f"deciding votes held back for {schedule.adversary_ms} ms")
+    if schedule.has_split_locks:
+        parts.append("locks clash before phase 2")
     parts += [f"{schedule.get_name(traitor.node)} lies ({traitor.behaviour})" for traitor in schedule.traitors]
     if schedule.broken:
         how = "mute" if schedule.is_broken_mute else "down"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from tana.crypto.keys import Verifier, verify
-from tana.node.effects import Append, Broadcast, Commit, Effect, Flush, Halt, Send, Signed
+from tana.node.effects import Append, Broadcast, Commit, Effect, Flush, Halt, Send, SetTimer, Signed
 from tana.node.inputs import Input
 from tana.node.machine import MachineGauges
 from tana.types.messages import PREVOTE, BlockPart, Proposal, Vote
@@ -63,6 +63,7 @@ class Trace:
         self._on_signed = collect("on_signed")
         self._on_vote, self._on_proposal = collect("on_vote"), collect("on_proposal")
         self._on_sent, self._on_commit, self._on_halt = collect("on_sent"), collect("on_commit"), collect("on_halt")
+        self._on_timer = collect("on_timer")
         self._on_gauges = collect("on_gauges")
         self._on_submitted, self._on_acknowledged = collect("on_submitted"), collect("on_acknowledged")
         self._on_expect, self._on_runs = collect("on_expect"), collect("on_runs")
@@ -75,6 +76,8 @@ class Trace:
             self._watch |= {Broadcast: self._send, Send: self._send}
         if self._on_halt:
             self._watch[Halt] = self._halt
+        if self._on_timer:
+            self._watch[SetTimer] = self._set_timer
 
     # ------------------------------------------------------------------ nodes
 
@@ -209,6 +212,10 @@ class Trace:
         if message.__class__ in SENT:
             for handler in self._on_sent:
                 handler(facts, message)
+
+    def _set_timer(self, facts: NodeFacts, effect: SetTimer) -> None:
+        for handler in self._on_timer:
+            handler(facts, effect.timer)
 
     def _halt(self, facts: NodeFacts, effect: Halt) -> None:
         for handler in self._on_halt:

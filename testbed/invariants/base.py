@@ -21,6 +21,7 @@ HANDLERS = (
     "on_vote",
     "on_proposal",
     "on_sent",
+    "on_timer",
     "on_commit",
     "on_final",
     "on_halt",
@@ -39,6 +40,7 @@ on_vote(node, vote)         a vote of others it accepts        on_proposal(node,
 on_commit(node, commit)     a block is final for it            on_halt(node, reason)     it will not go on
 on_gauges(node, gauges)     what it holds in memory            on_acknowledged(node, transaction_id, height)
 on_submitted(transaction)   a client sends a transaction       on_runs(first, second)    hashes of two runs of one seed
+on_timer(node, timer)       a timer it sets
 on_expect(expectation)      quorum arithmetic says what the chain must do from now on, or until now
 
 What concerns the height it decides (`node.polkas`, `node.locked_round`) is as before the message in `on_signed`, and

@@ -75,6 +75,14 @@ class DoubleSign(Invariant):
             )
         elif slot > self._flushed.get(node.key, (0, 0, 0)):
             self._flushed[node.key] = slot
+        if self.world.signatures.remembers(message.height) and not self.world.is_genuine(message):
+            self.violate(
+                f"{node.name} sent a {_describe_slot(slot)} for {describe_value(message)}"
+                " ≠ its log, which holds no such",
+                node.name,
+                height=message.height,
+                round=message.round,
+            )
 
     @staticmethod
     def _forget(book: dict[Slot, Vote | Proposal], height: int) -> None:

@@ -1,6 +1,8 @@
 """Justified: a precommit for a block needs a polka seen before, a prevote its proposal, a proposal its turn.
 
-A later round needs precommits of a quorum in the one before (L47), or a third of the power there or beyond (L55).
+A later round needs precommits of a quorum in the one before (L47), or a third of the power there or beyond (L55); and
+who has seen a third of the power beyond its round says nothing more in it. Precommits of a quorum for the block on
+which a node is locked, of whichever round, end the height (L49). A restart may forget what was seen.
 
 Whose turn a round is follows from a rotation computed here again. A precommitted block's bytes must be in the log
 before the precommit: otherwise, after a crash of all, nobody could show the block that is final.
@@ -26,6 +28,10 @@ class _Rounds:
         """Power by validator that precommitted anything, by round."""
         self.reached: dict[bytes, tuple[int, int]] = {}
         """The last round of each validator, and its power."""
+        self.reached_lately: dict[bytes, tuple[int, int]] = {}
+        """The same, as far as it was seen since the node began."""
+        self.commits: dict[tuple[int, bytes], dict[bytes, int]] = {}
+        """Who precommitted a block, by round and block, and its power: seen since then, and in that round or later."""
 
 
 class Justified(Invariant):
@@ -45,6 +51,9 @@ class Justified(Invariant):
     def on_begin(self, node: NodeFacts, begin: Begin) -> None:
         # Whose sign-state was lost begins above what it may have signed: it need not show how it came there.
         self._floors[node.name] = begin.sign_floor
+        if node.name in self._rounds:
+            self._rounds[node.name].reached_lately = {}
+            self._rounds[node.name].commits = {}
 
     def on_signed(self, node: NodeFacts, message: Vote | Proposal) -> None:
         if message.height != node.height + 1:
@@ -107,8 +116,12 @@ class Justified(Invariant):
         power = node.validators.powers.get(vote.validator, 0) if node.validators is not None else 0
         if vote.kind == PRECOMMIT:
             rounds.precommits.setdefault(vote.round, {})[vote.validator] = power
-        if vote.round > rounds.reached.get(vote.validator, (-1, 0))[0]:
-            rounds.reached[vote.validator] = (vote.round, power)
+            # Of votes of rounds ahead a node keeps a few only.
+            if vote.block_hash is not None and vote.round <= rounds.signed:
+                rounds.commits.setdefault((vote.round, vote.block_hash), {})[vote.validator] = power
+        for reached in (rounds.reached, rounds.reached_lately):
+            if vote.round > reached.get(vote.validator, (-1, 0))[0]:
+                reached[vote.validator] = (vote.round, power)
 
     def _judge_round(self, node: NodeFacts, message: Vote | Proposal) -> None:
         """The first message of a round above 0: why is it there?"""
@@ -121,9 +134,27 @@ class Justified(Invariant):
             if waited < node.validators.quorum and 3 * beyond < node.validators.total:
                 reason = f"precommits of power {waited} in round {round - 1}, of {node.validators.quorum} needed"
                 self._violate(node, message, f"is in that round ≠ {reason}, and power {beyond} there or beyond")
+        self._judge_stay(node, message, rounds)
         rounds.signed = max(rounds.signed, round)
         if isinstance(message, Vote):
             self._note_round(node, message)
+
+    def _judge_stay(self, node: NodeFacts, message: Vote | Proposal, rounds: _Rounds) -> None:
+        """Why it is not in a later round, or at the next height."""
+        validators = node.validators
+        # What wakes a node may be a vote of a later round: then its proposal for round 0 comes first.
+        if validators is None or (isinstance(message, Proposal) and message.round == 0):
+            return
+        ahead = [item for item in rounds.reached_lately.values() if item[0] > message.round]
+        power = sum(power for _, power in ahead)
+        if ahead and 3 * power >= validators.total:
+            last = min(round for round, _ in ahead)
+            self._violate(node, message, f"is still in that round ≠ round {last}, where it saw power {power}")
+        for (round, block_hash), voters in rounds.commits.items():
+            power = sum(voters.values())
+            if block_hash == node.locked_hash and power >= validators.quorum:
+                reason = f"precommits of power {power} for {block_hash.hex()[:8]}… in round {round}, of which it knew"
+                self._violate(node, message, f"goes on with that height ≠ {reason}")
 
     def _judge_turn(self, node: NodeFacts, proposal: Proposal) -> None:
         self._proposals += 1

@@ -3,14 +3,33 @@
 Locked is who precommitted a block: from then on, in this height, it prevotes or proposes another block only with
 prevotes of a quorum for it, of a round from its locked round on and before the round it votes in, that it has seen
 before. Seen are votes that their signers really made.
+
+Who precommitted nil and then, still in that round, saw the polka for the block that it had prevoted, proposes that
+block and no other from then on (L42, L15): it may be all that frees who is locked on it. A restart may forget that.
 """
 
 from __future__ import annotations
 
+from tana.node.inputs import Timer
 from tana.types.messages import PREVOTE, Proposal, Vote
 from testbed.invariants.base import Invariant
-from testbed.invariants.facts import NodeFacts
+from testbed.invariants.facts import Begin, NodeFacts
 from testbed.needs import STEPS
+
+
+class _Valid:
+    """What a node knows of valid blocks of the height it decides."""
+
+    def __init__(self, height: int) -> None:
+        self.height = height
+        self.round = -1
+        """The round it is in: where it signed something, or waits for a proposal."""
+        self.prevoted: tuple[int, bytes | None] = (-1, None)
+        """Round and block of its last prevote."""
+        self.is_late = False
+        """Whether it has precommitted nil in this round."""
+        self.latest: tuple[int, bytes | None] = (-1, None)
+        """Round and block of the last polka that came after that."""
 
 
 class LockRule(Invariant):
@@ -22,8 +41,53 @@ class LockRule(Invariant):
         super().__init__()
         self._locks = 0
         self._unlocks = 0
+        self._valid: dict[str, _Valid] = {}
+
+    def on_begin(self, node: NodeFacts, begin: Begin) -> None:
+        self._valid.pop(node.name, None)
+
+    def on_timer(self, node: NodeFacts, timer: Timer) -> None:
+        if timer.kind == "propose" and timer.height == node.height + 1:
+            self._enter(node, timer.round)
 
     def on_signed(self, node: NodeFacts, message: Vote | Proposal) -> None:
+        if message.height == node.height + 1:
+            valid = self._enter(node, message.round)
+            if isinstance(message, Proposal):
+                self._judge_proposal(node, message, valid)
+            elif message.kind == PREVOTE:
+                valid.prevoted = (message.round, message.block_hash)
+            else:
+                valid.is_late = message.block_hash is None
+        self._judge_lock(node, message)
+
+    def _enter(self, node: NodeFacts, round: int) -> _Valid:
+        """It is in that round: what it has seen of the one before counts."""
+        valid = self._valid.get(node.name)
+        if valid is None or valid.height != node.height + 1:
+            valid = self._valid[node.name] = _Valid(node.height + 1)
+        if round > valid.round:
+            prevoted_round, block_hash = valid.prevoted
+            is_known = valid.is_late and prevoted_round == valid.round and block_hash is not None
+            if is_known and node.has_polka(prevoted_round, block_hash):
+                valid.latest = valid.prevoted
+            valid.round, valid.is_late = round, False
+        return valid
+
+    def _judge_proposal(self, node: NodeFacts, proposal: Proposal, valid: _Valid) -> None:
+        round, block_hash = valid.latest
+        if proposal.valid_round >= round:
+            return
+        self.violate(
+            f"{node.name} at height {proposal.height} round {proposal.round} proposes"
+            f" {_shorten(proposal.block_hash)} ≠ {_shorten(block_hash)}, of which it saw a polka in round {round}",
+            node.name,
+            height=proposal.height,
+            round=proposal.round,
+            blocks=[proposal.block_hash.hex(), (block_hash or b"").hex()],
+        )
+
+    def _judge_lock(self, node: NodeFacts, message: Vote | Proposal) -> None:
         if isinstance(message, Vote):
             if message.block_hash is None:
                 return

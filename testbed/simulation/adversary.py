@@ -82,12 +82,6 @@ class Adversary:
         self._kept[value] = message.validator
         return self._delay_ms
 
-    def _is_harmless(self, value: _Value, message: Vote | VoteQuorum) -> bool:
-        """Whether it is a vote that the receiver was let have before."""
-        if isinstance(message, VoteQuorum) or message.validator == self._kept[value]:
-            return False
-        return message.validator in self._voters[value]
-
     def _hold_proposal(self, target: bytes) -> int:
         """Whatever is proposed to it comes no sooner than `delay_ms` after the first that was sent."""
         now_ms = self._scheduler.now_ms

@@ -134,6 +134,8 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     clocks: tuple[ClockPlan, ...] = ()
     adversary_ms: Count = 0
     """How long the adversary holds back the vote that would complete a quorum; 0: there is none."""
+    has_split_locks: bool = False
+    """Whether the first phase ends with validators of the second phase's quorum locked on different blocks."""
     transaction_interval_ms: Count = 0
     """How often a client sends a transaction; 0: never."""
     faults: tuple[PlannedFault, ...] = ()
@@ -209,7 +211,9 @@ def make_schedule(seed: int, nodes: int = 4, heights: int = 60) -> Schedule:
         broken=spare,
         is_broken_mute=draw.random() < 0.5,
     )
-    return msgspec.structs.replace(schedule, unlinked=_draw_unlinked(draw, schedule))
+    schedule = msgspec.structs.replace(schedule, unlinked=_draw_unlinked(draw, schedule))
+    # From a stream of its own: what else a seed decides stays as it was before there were split locks.
+    return msgspec.structs.replace(schedule, has_split_locks=_draw_split(seed, schedule))
 
 
 def parse_schedule(text: str | bytes, file: str) -> Schedule:
@@ -320,6 +324,11 @@ def _draw_unlinked(draw: random.Random, schedule: Schedule) -> tuple[int, ...]:
     """Two nodes of the second phase's quorum, where there is a third that hears both."""
     quorum = [node for node in range(schedule.nodes) if node not in schedule.list_bad()]
     return tuple(sorted(draw.sample(quorum, 2))) if len(quorum) > 2 and draw.random() < 0.3 else ()
+
+
+def _draw_split(seed: int, schedule: Schedule) -> bool:
+    """Locks that clash matter where nobody of the quorum can be spared."""
+    return bool(schedule.broken) and random.Random(f"{seed}/{schedule.nodes}/split locks").random() < 0.25
 
 
 def _draw_traitors(draw: random.Random, spare: tuple[int, ...]) -> tuple[tuple[TraitorPlan, ...], tuple[int, ...]]:

@@ -120,6 +120,7 @@ def _shrink_once(shrinker: _Shrinker) -> bool:
 def _plainer(schedule: Schedule) -> Iterator[Callable[[Schedule], Schedule]]:
     """Ways to make a whole schedule plainer, whatever else has become of it meanwhile."""
     yield lambda best: replace(best, adversary_ms=0)
+    yield lambda best: replace(best, has_split_locks=False)
     yield lambda best: replace(best, broken=())
     yield lambda best: replace(best, is_broken_mute=False)
     yield lambda best: replace(best, clocks=())

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from tana.consensus.tendermint import Tendermint
 from tana.crypto.keys import KeyPair, Signer, Verifier, format_public_key, verify
 from tana.ledger.mempool import Admission
 from tana.node.effects import Broadcast, Commit, Effect
@@ -35,6 +36,7 @@ from testbed.simulation.clients import CURRENCY, Clients, Order
 from testbed.simulation.clock import Clock
 from testbed.simulation.disk import Disk
 from testbed.simulation.faults import SIMULATED_FAULTS, SimulatedFault
+from testbed.simulation.lock_splitter import LockSplitter
 from testbed.simulation.mesh import SimulatedMesh
 from testbed.simulation.network import Conditions, Network
 from testbed.simulation.node import Identity, SimulatedNode
@@ -51,6 +53,11 @@ FIRST_PHASE_MS_MAX = 30_000
 CLIENTS = 6
 GAUGE_STEPS = 50
 """How often it is looked at what the node that takes a step holds in memory."""
+HEIGHTS_TO_SPLIT = 2
+"""Above the last height: everybody enters it with good links."""
+ROUNDS_TO_SPLIT = 10
+LOOK_MS = 2
+"""How often it is looked at whether locks clash."""
 HEARTBEAT_MS = 1_000
 SOVEREIGN_MS = 50
 """How often the sovereign looks whether its order is carried out, where no clients set the pace."""
@@ -153,6 +160,8 @@ class World:
         if not self._tick_ms and any(fault.kind in MEMBERSHIP for fault in schedule.faults):
             self._tick_ms = SOVEREIGN_MS
         self._goal: tuple[tuple[int, ...], int] | None = None
+        self.clashing_locks = 0
+        """On how many different blocks validators were locked when the first phase ended."""
         self._adversary: Adversary | None = None
         if schedule.adversary_ms:
             self._adversary = Adversary(
@@ -184,9 +193,12 @@ class World:
         everybody = range(self.schedule.nodes)
         self._tell("phase", words="phase 1: faults come and go")
         self._run_to_any(self.schedule.first_phase_heights)
-        self._heal(self.schedule.broken)
         bad = self.schedule.list_bad()
         quorum = tuple(number for number in everybody if number not in bad)
+        self._heal()
+        if self.schedule.has_split_locks:
+            self._split_locks(quorum)
+        self._break(self.schedule.broken)
         goal = max(self._heights) + self.schedule.second_phase_heights
         self._run_to_all(quorum, goal, (17, "two_phase"), "a quorum is healed and the others stay broken")
         self._mend()
@@ -456,8 +468,8 @@ class World:
         target = " ".join(map(self.schedule.get_name, window.plan.nodes)) or "all links"
         self._tell("fault", fault=window.plan.kind, target=target, phase=phase, evidence=window.evidence)
 
-    def _heal(self, broken: Sequence[int]) -> None:
-        """All faults end, but some nodes stay broken."""
+    def _heal(self) -> None:
+        """All faults end, and whatever there is of bad luck."""
         self._are_faults_on = False
         for number in list(self._active):
             self._undo(number)
@@ -469,6 +481,38 @@ class World:
         conditions.delay_ms_max = conditions.delay_ms_min + 3
         if self._adversary is not None:
             self._adversary.is_active = False
+
+    def _split_locks(self, numbers: tuple[int, ...]) -> None:
+        """Let validators lock different blocks at a height to come, for as many rounds as that may take."""
+        if self.violation is not None:
+            return
+        height = max(self._heights) + HEIGHTS_TO_SPLIT
+        keys = [self.keys[number] for number in numbers]
+        splitter = LockSplitter(height, keys, self._get_core, seed=str(self.schedule.seed))
+        self.network.inspector = splitter
+        self._tell("phase", words=f"votes of height {height} are held back until locks clash")
+        kinds = ("propose", "prevote", "precommit")
+        limit_ms = self.scheduler.now_ms + sum(
+            self.config.of(kind, round) for round in range(ROUNDS_TO_SPLIT) for kind in kinds
+        )
+        while self.violation is None and self.scheduler.now_ms < limit_ms and max(self._heights) < height:
+            self.scheduler.run_until(self.scheduler.now_ms + LOOK_MS)
+            if splitter.is_done():
+                break
+        self.network.inspector = self._adversary
+        self.clashing_locks = len({*splitter.find_locks().values()})
+        restarted = splitter.draw_restarted()
+        if restarted is not None:
+            self.kill(self.keys.index(restarted))
+            self.start(self.keys.index(restarted))
+        self._tell("phase", words=f"validators are locked on {self.clashing_locks} different blocks at height {height}")
+
+    def _get_core(self, key: bytes) -> Tendermint | None:
+        node = self._nodes[self.keys.index(key)]
+        return node.machine.core if node is not None else None
+
+    def _break(self, broken: Sequence[int]) -> None:
+        """Some nodes stay broken, and some links cut."""
         self._unlinked = self._pair(self.schedule.unlinked)
         self.network.cut_links(self._unlinked)
         self._cut = [

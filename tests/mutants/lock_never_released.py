@@ -1,21 +1,15 @@
-"""Lock never released: what a validator is locked on at one height, it is still locked on at the next (quorum#305)."""
+"""Lock never released: whoever is locked prevotes nothing else, though the proposal shows a later polka (L28)."""
 
 from tana.consensus.tendermint import Tendermint
 from testbed.planting import Patch
 
-CAUGHT_BY = ("recovery", "two_phase", "catch_up", "lock_rule", "alive")
+CAUGHT_BY = ("recovery", "two_phase", "catch_up")
 
 
 def plant(patch: Patch) -> None:
     patch.edit(
         Tendermint,
-        "start_height",
-        "self.locked_round = -1",
-        'self.locked_round = getattr(self, "locked_round", -1)',
-    )
-    patch.edit(
-        Tendermint,
-        "start_height",
-        "self.locked_hash: bytes | None = None",
-        'self.locked_hash: bytes | None = getattr(self, "locked_hash", None)',
+        "_try_prevote",
+        "is_free = self.locked_round <= proposal.valid_round or self.locked_hash == block.hash",
+        "is_free = self.locked_round == -1 or self.locked_hash == block.hash",
     )

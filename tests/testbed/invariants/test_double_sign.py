@@ -53,6 +53,13 @@ def test_a_vote_sent_before_its_flush_is_rejected() -> None:
     stage.assert_violated("validator-1 sent its prevote of height 1 round 0", "not durable")
 
 
+def test_a_vote_that_is_in_no_log_is_rejected() -> None:
+    stage = Stage(DoubleSign())
+    stage.sign(1, stage.vote(1, PREVOTE, 1, 0, None))
+    stage.do(0, Broadcast(stage.vote(0, PREVOTE, 1, 0, None)))
+    stage.assert_violated("validator-1 sent a prevote of height 1 round 0 for nil ≠ its log, which holds no such")
+
+
 def test_sign_state_that_has_forgotten_is_rejected() -> None:
     stage = Stage(DoubleSign())
     stage.sign(0, stage.vote(0, PREVOTE, 1, 0, None))

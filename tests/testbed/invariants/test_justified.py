@@ -103,6 +103,64 @@ def test_a_round_in_which_a_third_is_already() -> None:
     assert stage.trace.violation is None
 
 
+def test_staying_where_a_third_has_left_is_rejected() -> None:
+    stage = Stage(Justified())
+    stage.see(0, stage.vote(1, PREVOTE, 1, 3, None))
+    stage.see(0, stage.vote(2, PREVOTE, 1, 2, None))
+    stage.sign(0, stage.vote(0, PREVOTE, 1, 1, None))
+    stage.assert_violated("validator-1 at height 1 round 1 is still in that round ≠ round 2, where it saw power 2")
+
+
+def test_staying_behind_one_that_is_ahead() -> None:
+    stage = Stage(Justified())
+    stage.see(0, stage.vote(1, PREVOTE, 1, 3, None))
+    stage.sign(0, stage.vote(0, PREVOTE, 1, 0, None))
+    assert stage.trace.violation is None
+
+
+def test_what_was_seen_before_a_restart_may_be_forgotten() -> None:
+    stage = Stage(Justified())
+    for other in (1, 2):
+        stage.see(0, stage.vote(other, PREVOTE, 1, 3, None))
+    stage.end(0)
+    stage.begin(0)
+    stage.sign(0, stage.vote(0, PREVOTE, 1, 0, None))
+    assert stage.trace.violation is None
+
+
+def test_a_vote_that_wakes_the_proposer_may_be_of_a_later_round() -> None:
+    stage = Stage(Justified(), powers=(2, 1, 2, 1))
+    proposer = stage.get_proposer(1, 0)
+    stage.see(proposer, stage.vote(2 - proposer, PREVOTE, 1, 3, None))
+    stage.sign(proposer, stage.proposal(proposer, 1, 0, stage.block(1)))
+    assert stage.trace.violation is None
+
+
+def locked_in_round_0(stage: Stage) -> None:
+    """Validator 0 precommits a block in round 0 and is in round 1."""
+    stage.propose(stage.block(1), 0, NODES)
+    stage.poll(PREVOTE, 1, 0, stage.block(1), NODES)
+    stage.sign(0, stage.vote(0, PRECOMMIT, 1, 0, stage.block(1)))
+    stage.see(0, stage.vote(2, PRECOMMIT, 1, 0, stage.block(1)))
+    stage.see(0, stage.vote(3, PRECOMMIT, 1, 0, None))
+    stage.sign(0, stage.vote(0, PREVOTE, 1, 1, None))
+
+
+def test_going_on_with_a_height_that_is_decided_is_rejected() -> None:
+    stage = Stage(Justified())
+    locked_in_round_0(stage)
+    stage.see(0, stage.vote(1, PRECOMMIT, 1, 0, stage.block(1)))
+    stage.sign(0, stage.vote(0, PRECOMMIT, 1, 1, None))
+    stage.assert_violated("validator-1 at height 1 round 1 goes on with that height ≠ precommits of power 3")
+
+
+def test_going_on_with_a_height_that_lacks_a_precommit() -> None:
+    stage = Stage(Justified())
+    locked_in_round_0(stage)
+    stage.sign(0, stage.vote(0, PRECOMMIT, 1, 1, None))
+    assert stage.trace.violation is None
+
+
 def test_a_valid_round_without_its_polka_is_rejected() -> None:
     stage = Stage(Justified())
     proposer = stage.get_proposer(1, 1)

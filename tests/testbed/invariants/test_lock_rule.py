@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from tana.node.effects import SetTimer
+from tana.node.inputs import Timer
 from tana.types.messages import PRECOMMIT, PREVOTE
 from testbed.invariants.lock_rule import LockRule
 from tests.testbed.tracing import Stage
@@ -91,3 +93,49 @@ def test_a_traitor_may_forget_its_lock() -> None:
     stage.sign(3, stage.vote(3, PRECOMMIT, 1, 1, stage.block(1)))
     stage.sign(3, stage.vote(3, PREVOTE, 1, 2, stage.block(1, label=1)))
     stage.assert_proven()
+
+
+def seen_late(*, others: tuple[int, ...] = (1, 2)) -> Stage:
+    """Validator 0 prevoted block 0 of height 1, precommitted nil, and then heard that others had prevoted it too."""
+    stage = Stage(LockRule())
+    stage.sign(0, stage.vote(0, PREVOTE, 1, 0, stage.block(1)))
+    stage.sign(0, stage.vote(0, PRECOMMIT, 1, 0, None))
+    for other in others:
+        stage.sign(other, stage.vote(other, PREVOTE, 1, 0, stage.block(1)))
+        stage.see(0, stage.vote(other, PREVOTE, 1, 0, stage.block(1)))
+    stage.do(0, SetTimer(Timer("propose", 1, 1), 100))
+    return stage
+
+
+def test_the_block_of_a_late_polka_is_proposed() -> None:
+    stage = seen_late()
+    stage.sign(0, stage.proposal(0, 1, 2, stage.block(1), valid_round=0))
+    assert stage.trace.violation is None
+
+
+def test_another_block_after_a_late_polka_is_rejected() -> None:
+    stage = seen_late()
+    stage.sign(0, stage.proposal(0, 1, 2, stage.block(1, label=1)))
+    stage.assert_violated("validator-1 at height 1 round 2 proposes", "of which it saw a polka in round 0")
+
+
+def test_prevotes_of_less_than_a_quorum_bind_nobody() -> None:
+    stage = seen_late(others=(1,))
+    stage.sign(0, stage.proposal(0, 1, 2, stage.block(1, label=1)))
+    assert stage.trace.violation is None
+
+
+def test_a_polka_that_comes_after_its_round_binds_nobody() -> None:
+    stage = seen_late(others=(1,))
+    stage.sign(2, stage.vote(2, PREVOTE, 1, 0, stage.block(1)))
+    stage.see(0, stage.vote(2, PREVOTE, 1, 0, stage.block(1)))
+    stage.sign(0, stage.proposal(0, 1, 2, stage.block(1, label=1)))
+    assert stage.trace.violation is None
+
+
+def test_a_restart_may_forget_a_late_polka() -> None:
+    stage = seen_late()
+    stage.end(0)
+    stage.begin(0, sign_floor=(1, 0, PRECOMMIT))
+    stage.sign(0, stage.proposal(0, 1, 2, stage.block(1, label=1)))
+    assert stage.trace.violation is None

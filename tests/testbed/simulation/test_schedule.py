@@ -39,6 +39,8 @@ def test_seeds_differ_in_kind_and_rate_of_faults() -> None:
     assert any(schedule.has_wire for schedule in schedules)
     assert any(schedule.adversary_ms for schedule in schedules)
     assert any(schedule.traitors for schedule in schedules)
+    assert 20 < sum(schedule.has_split_locks for schedule in schedules) < 250
+    assert all(schedule.broken for schedule in schedules if schedule.has_split_locks)
 
 
 @pytest.mark.parametrize("nodes", [1, 3, 4, 7])

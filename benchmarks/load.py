@@ -3,7 +3,7 @@
 Open loop: batches leave on a schedule, whether or not earlier ones have been answered, so a slow cluster cannot slow
 its own load down. Each batch is posted with `wait=commit`; its latency, from the scheduled moment to the answer that
 all of it is final, counts for each of its transactions. Load and cluster share this machine. Validators keep no
-journal, as in production; `--journal` measures what it costs.
+journal, as in production; `--journal N` measures what it costs: N times without and with one, in turn.
 """
 
 from __future__ import annotations
@@ -38,13 +38,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, epilog="example: python -m benchmarks.load --seconds 10")
     parser.add_argument("--seconds", type=int, default=10, help="how long each rate is held (default 10)")
     parser.add_argument("--rates", type=int, nargs="*", default=[400, 2000], help="transactions per second")
-    parser.add_argument("--journal", action="store_true", help="let validators keep the testbed's journal")
+    parser.add_argument("--journal", type=int, default=0, metavar="N", help="N loads without and with the journal")
     arguments = parser.parse_args()
-    os.environ[JOURNAL_VARIABLE] = "on" if arguments.journal else "off"
+    os.environ[JOURNAL_VARIABLE] = "off"
+    if arguments.journal:
+        measure_journal(arguments.rates[-1], arguments.seconds, arguments.journal)
+        return
     with running_cluster("empty.toml") as bench:
         print(f"empty height: {measure_empty_height_ms(bench):.1f} ms", flush=True)
     with running_cluster("load.toml") as bench:
         asyncio.run(measure_load(bench, arguments.rates, arguments.seconds))
+
+
+def measure_journal(rate: int, seconds: int, turns: int) -> None:
+    """Print, per turn and in all, the committed rate and the processor time of a transaction without and with it."""
+    print(f"{'journal':>8} {'committed tx/s':>15} {'p50 ms':>8} {'µs of cores per tx':>19}")
+    found: dict[str, list[tuple[float, float]]] = {"off": [], "on": []}
+    for _ in range(turns):
+        for journal, values in found.items():
+            os.environ[JOURNAL_VARIABLE] = journal
+            with running_cluster("load.toml") as bench:
+                measured = asyncio.run(measure_rate(bench, rate, seconds))
+            count = len(measured.latencies_ms)
+            values.append((count / measured.seconds, 1e6 * measured.cpu_s / count))
+            p50 = statistics.median(measured.latencies_ms)
+            print(f"{journal:>8} {values[-1][0]:15.0f} {p50:8.1f} {values[-1][1]:19.0f}", flush=True)
+    for index, what in enumerate(("committed tx/s", "processor time")):
+        on, off = (statistics.mean(item[index] for item in found[journal]) for journal in ("on", "off"))
+        print(f"with : without, {what}: {on / off:.2f}")
 
 
 def measure_empty_height_ms(bench: BenchCluster) -> float:
@@ -56,9 +77,20 @@ def measure_empty_height_ms(bench: BenchCluster) -> float:
     return (time.perf_counter() - clock) * 1000 / (height - first)
 
 
-async def measure_load(bench: BenchCluster, rates: Sequence[int], seconds: int) -> None:
+def make_client() -> httpx.AsyncClient:
     limits = httpx.Limits(max_connections=400, max_keepalive_connections=400)
-    async with httpx.AsyncClient(limits=limits, timeout=WAIT_MS / 1000 + 5, trust_env=False) as http:
+    return httpx.AsyncClient(limits=limits, timeout=WAIT_MS / 1000 + 5, trust_env=False)
+
+
+async def measure_rate(bench: BenchCluster, rate: int, seconds: int) -> Measured:
+    async with make_client() as http:
+        source = Source(bench)
+        await source.create_users(http)
+        return await hold_rate(source, http, rate, seconds)
+
+
+async def measure_load(bench: BenchCluster, rates: Sequence[int], seconds: int) -> None:
+    async with make_client() as http:
         source = Source(bench)
         await source.create_users(http)
         print(f"{'offered tx/s':>14} {'committed tx/s':>15} {'p50 ms':>8} {'p99 ms':>8} {'cores':>6} {'MiB':>6}")

@@ -151,6 +151,10 @@ class Compose:
         return process.returncode, out if process.returncode == 0 else err or out
 
 
+_OUT_OF_REACH = (
+    r"pull access denied|manifest (unknown|for)|failed to (resolve|do request)|no such host|registry|i/o timeout"
+    r"|TLS handshake"
+)
 _REMEDIES = (
     (
         r"no space left on device|disk quota",
@@ -175,8 +179,7 @@ _REMEDIES = (
         "start it again",
     ),
     (
-        r"pull access denied|manifest (unknown|for)|failed to (resolve|do request)|no such host|registry|i/o timeout"
-        r"|TLS handshake",
+        _OUT_OF_REACH,
         "",
         "check the network, or name images that are here: TAILSCALE_IMAGE, HEADSCALE_IMAGE, BASE_IMAGE",
     ),
@@ -195,3 +198,8 @@ def explain(what: str, output: str) -> Unavailable:
     return Unavailable(
         f"{what}: {last[:300]}", remedy="see `docker compose ls -a` and the engine's log", code="docker_failed"
     )
+
+
+def is_out_of_reach(output: str) -> bool:
+    """Whether a command failed because an image is neither here nor to be had from where it comes from."""
+    return re.search(_OUT_OF_REACH, output, re.I) is not None

@@ -12,7 +12,7 @@ from typing import Any
 
 from tana.types.errors import Unavailable
 from testbed.backends.choice import NO_IMAGE
-from testbed.backends.docker_engine import Compose, explain
+from testbed.backends.docker_engine import Compose, explain, is_out_of_reach
 from testbed.backends.docker_model import ROOT
 from testbed.backends.docker_sdk import APIError, ImageNotFound
 
@@ -31,7 +31,9 @@ SOURCES = (
     "docker",
 )
 _ARGUMENTS = ("BASE_IMAGE", "HEADSCALE_IMAGE")
-_LAST_LINES = 8
+WORDS = "docker.log"
+"""Beside the folders of runs: what the engine said last when it could not make or fetch an image."""
+NO_REGISTRY = "check the network, or see docs/docker.md: without an image registry"
 
 Say = Callable[[str], None]
 
@@ -78,7 +80,7 @@ def provide_images(client: Any, compose: Compose, model: Mapping[str, Any], fold
         remove_images(client, wanted)
     for image in sorted(missing - built.keys()):
         say(f"fetching the image {image}")
-        _fetch(compose, image, next(name for name, service in services.items() if service["image"] == image))
+        _fetch(compose, image, next(name for name, service in services.items() if service["image"] == image), folder)
 
 
 def _build(compose: Compose, model: Mapping[str, Any], names: list[str], file: Path, say: Say) -> None:
@@ -91,24 +93,25 @@ def _build(compose: Compose, model: Mapping[str, Any], names: list[str], file: P
     builder = dataclasses.replace(compose, files=[file])
     code, output = builder.call("--progress", "plain", "build", *names, timeout_s=BUILD_TIMEOUT_S)
     if code != 0:
-        for line in output.splitlines()[-_LAST_LINES:]:
-            say(f"  {line}")
         base = services[names[0]]["build"]["args"]["BASE_IMAGE"]
-        error = explain(f"the image cannot be built on {base}", output)
-        error.code = NO_IMAGE
-        raise error
+        what = f"{base} cannot be pulled" if is_out_of_reach(output) else f"the image cannot be built on {base}"
+        raise make_error(what, output, file.parent)
 
 
-def _fetch(compose: Compose, image: str, service: str) -> None:
-    try:
-        compose.run("pull", "--quiet", service, timeout_s=PULL_TIMEOUT_S)
-    except Unavailable as error:
-        raise Unavailable(
-            f"the image {image} is not here and cannot be fetched: {error.message}",
-            remedy="check the network, or name images that are here with TAILSCALE_IMAGE and HEADSCALE_IMAGE"
-            " (docs/docker.md), or use NETWORK=bridge",
-            code=NO_IMAGE,
-        ) from None
+def _fetch(compose: Compose, image: str, service: str, folder: Path) -> None:
+    code, output = compose.call("pull", "--quiet", service, timeout_s=PULL_TIMEOUT_S)
+    if code != 0:
+        raise make_error(f"{image} cannot be pulled", output, folder)
+
+
+def make_error(what: str, output: str, folder: Path) -> Unavailable:
+    """The error for an image that cannot be had: one short line. The engine's words, which are not, stay in a file."""
+    words = folder.parent / WORDS
+    words.write_text(output, "utf-8")
+    error = explain(what, output)
+    message = what if error.message.startswith(what) else error.message
+    remedy = NO_REGISTRY if is_out_of_reach(output) else error.remedy
+    return Unavailable(message, remedy=f"{remedy}; the engine's words are in {words}", code=NO_IMAGE)
 
 
 def _has_image(client: Any, image: str) -> bool:

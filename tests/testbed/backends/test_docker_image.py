@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from testbed.backends.choice import NO_IMAGE
 from testbed.backends.docker import IMAGE_USER, pack
-from testbed.backends.docker_image import compute_fingerprint, name_images
+from testbed.backends.docker_image import WORDS, compute_fingerprint, make_error, name_images
 from testbed.backends.docker_model import ROOT
 
 
@@ -71,3 +72,26 @@ def test_packed_files_keep_their_modes_and_get_their_owner(tmp_path: Path) -> No
     with tarfile.open(fileobj=io.BytesIO(pack({"config": secret.parent, "note": b"n"}))) as archive:
         members = {item.name: (item.mode, item.uid, item.gid) for item in archive if item.isfile()}
     assert members == {"config/secret": (0o600, IMAGE_USER, IMAGE_USER), "note": (0o600, IMAGE_USER, IMAGE_USER)}
+
+
+LONG = "failed to solve: rpc error: " * 9
+
+
+@pytest.mark.parametrize(
+    ("output", "message", "remedy"),
+    [
+        (f"{LONG}\ndial tcp: lookup host: no such host", "base:1 failed", "check the network"),
+        (f"{LONG}\nno space left on device", "the engine's disk is full", "free some"),
+        (LONG, "base:1 failed", "docker compose ls"),
+    ],
+    ids=["out of reach", "full disk", "unknown"],
+)
+def test_an_image_that_cannot_be_had_is_one_short_line_and_the_engines_words_are_in_a_file(
+    output: str, message: str, remedy: str, tmp_path: Path
+) -> None:
+    error = make_error("base:1 failed", output, tmp_path / "20260101T000000Z-converge")
+    assert (error.message, error.code) == (message, NO_IMAGE)
+    assert remedy in error.remedy
+    assert str(tmp_path / WORDS) in error.remedy
+    assert "rpc" not in str(error)
+    assert (tmp_path / WORDS).read_text("utf-8") == output

@@ -13,14 +13,20 @@ from testbed import answers
 from testbed.backends.base import MESH, Answer, Backend, Connections, Containers, Cuts, Links, Request
 from testbed.byzantine import LIED
 from testbed.checkers.base import Checker
+from testbed.damage import LOSES, Harm
 from testbed.history import Event, History
 from testbed.plan import Plan
 from testbed.screen import Screen, make_rows
 from testbed.verdict import Outcome, RunEnded, Verdict
 
 BLOCKS_PER_REQUEST = 50
-NOTABLE = frozenset(("prevote_nil", "equivocation", "sync_refused", "vote_refused", "halted", "heartbeat_failed", LIED))
-"""Log entries that go into the history: they explain a run that fails."""
+NOTABLE = frozenset(
+    (
+        *("prevote_nil", "equivocation", "sync_refused", "vote_refused", "halted", "heartbeat_failed", LIED),
+        *("sign_state_torn_tail_cut", "chain_behind_sign_state", "sign_state_recovered"),
+    )
+)
+"""Log entries that go into the history: they explain a run that fails, or show that a fault was applied."""
 
 Condition = Callable[[], bool]
 
@@ -45,6 +51,10 @@ class View:
     """The last notable log entry of a node."""
     accused: dict[str, set[str]] = field(default_factory=dict)
     """Public keys against which there is evidence in the blocks read, by the node that answered them."""
+    logged: dict[tuple[str, str], list[dict[str, Any]]] = field(default_factory=dict)
+    """Notable log entries, by node and name."""
+    signed_height: dict[str, int] = field(default_factory=dict)
+    """By public key the highest block read whose certificate holds its precommit."""
     lies: dict[tuple[str, str], list[int]] = field(default_factory=dict)
     """The heights about which a node says that it lied, by node and behaviour."""
 
@@ -146,6 +156,16 @@ class Cluster:
         self.view.accused[node] = set()
         self.start(node)
 
+    def damage(self, node: str, how: str) -> Harm:
+        """Damage the data of a validator that does not run; the seed of the run decides how."""
+        harm = self.backend.damage(node, how, f"{self.plan.seed}/{node}/{self.history.count}")
+        self.record("damaged", target=node, how=how, lost=LOSES[how], at=harm.at, size_bytes=harm.size_bytes)
+        return harm
+
+    def recover(self, node: str, height: int, round: int) -> str:
+        """`tana validator recover` on a validator that does not run; what it says."""
+        return self.backend.recover(node, height, round)
+
     def is_running(self, node: str) -> bool:
         return self.backend.is_running(node)
 
@@ -154,6 +174,12 @@ class Cluster:
 
     def get_health(self, node: str) -> dict[str, Any] | None:
         return self.view.health.get(node)
+
+    def list_logged(self, node: str, event: str) -> list[dict[str, Any]]:
+        return self.view.logged.get((node, event), [])
+
+    def get_signed_height(self, node: str) -> int:
+        return self.view.signed_height.get(self.plan.get_node(node).key.public_text, 0)
 
     def count_lies(self, node: str, behaviour: str) -> int:
         """About how many heights a node says that it has lied."""
@@ -299,6 +325,8 @@ class Cluster:
         ids = (answers.read_transaction_id(body) for body in facts["transactions"])
         self.view.committed.setdefault(node, set()).update(ids)
         self.view.accused.setdefault(node, set()).update(item["validator"] for item in facts["evidence"])
+        for key, _ in (facts["certificate"] or {}).get("signatures", ()):
+            self.view.signed_height[key] = max(self.view.signed_height.get(key, 0), facts["height"])
         self.record("block", node, **facts)
 
     def _read_log(self, node: str) -> None:
@@ -311,4 +339,5 @@ class Cluster:
                     self.view.lies.setdefault((node, facts["behaviour"]), []).append(facts["height"])
                 else:
                     self.view.refusals[node] = {"name": entry["event"], **facts}
+                    self.view.logged.setdefault((node, entry["event"]), []).append(facts)
                 self.record("log", node, name=entry["event"], **facts)

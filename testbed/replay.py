@@ -48,8 +48,8 @@ from testbed.plan import make_key
 from testbed.trace import Begin, Trace
 from testbed.verdict import Outcome, Verdict
 
-WIPE = "wipe"
-"""What the name of a fault has in it that removes a node's data."""
+DONE = frozenset({"submitted", "damaged"})
+"""Events that tell what the harness did, not what it saw."""
 
 
 class Watcher(Protocol):
@@ -173,8 +173,8 @@ class Replay:
         self.watchers: list[Watcher] = []
         self._chain: dict[int, tuple[Header, tuple[tuple[bytes, bytes | None], ...]]] = {}
         self._offset_us = 0
-        self._wiped: set[str] = set()
-        """Nodes whose data a fault has removed since they began last."""
+        self._lost: dict[str, set[str]] = {}
+        """What faults have taken from a node since it began last: its chain, its sign-state."""
 
     @property
     def divergence(self) -> Divergence | None:
@@ -191,8 +191,8 @@ class Replay:
 
     def play(self) -> None:
         """Take every step again."""
-        # What was submitted was so before its ms, and everything else was noted after it had happened.
-        streams = [self._read_history(is_submission=True), self._read_history(is_submission=False)]
+        # What the harness did was so before its ms, and everything else was noted after it had happened.
+        streams = [self._read_history(is_done=True), self._read_history(is_done=False)]
         for feed in (TRANSACTIONS, EXPECTATIONS) if self.run.events else ():
             self.trace.offer(feed)
         if not any(self.run.journals.values()):
@@ -217,11 +217,11 @@ class Replay:
 
     # ------------------------------------------------------------------ what happened, in order
 
-    def _read_history(self, *, is_submission: bool) -> Iterator[Entry]:
+    def _read_history(self, *, is_done: bool) -> Iterator[Entry]:
         for index, event in enumerate(self.run.events):
-            if (event["kind"] == "submitted") == is_submission:
+            if (event["kind"] in DONE) == is_done:
                 at_us = (self.run.start_ms + event["at_ms"]) * 1000 - self._offset_us
-                yield at_us if is_submission else at_us + 999, index, "", event, None
+                yield at_us if is_done else at_us + 999, index, "", event, None
 
     def _read_journal(self, node: NodeReplay, data: bytes) -> Iterator[Entry]:
         """Frames with the frame that follows, which tells what became of the last step of an incarnation."""
@@ -261,9 +261,11 @@ class Replay:
         node.step = 0
         if node.machine is not None:
             self.trace.end(node.name, at_ms, "it ended")
-            if node.name in self._wiped:
+            lost = self._lost.pop(node.name, ())
+            if "chain" in lost:
                 self.trace.wipe(node.name, at_ms)
-                self._wiped.discard(node.name)
+            if "sign_state" in lost:
+                self.trace.wipe_sign_state(node.name, at_ms)
         try:
             machine = node.machine = self._make_machine(node, frame)
         except TanaError as error:
@@ -358,8 +360,8 @@ class Replay:
             self.trace.submitted(at_ms, sign_body(body, parse_signature(event["body"]["signature"])))
         elif kind == "acknowledged" and event["node"] in self.trace.world.nodes:
             self.trace.acknowledged(at_ms, event["node"], event["id"], event["height"] or 0)
-        elif kind == "fault" and WIPE in event["fault"] and event["phase"] == "asked":
-            self._wiped.add(event["target"])
+        elif kind == "damaged":
+            self._lost.setdefault(event["target"], set()).add(event["lost"])
         elif kind == "expectation":
             nodes = event["nodes"]
             missing = [name for name in self.run.node_ids if name not in nodes]
@@ -408,13 +410,15 @@ def list_performed(effects: Sequence[Effect], following: BeginFrame) -> list[Eff
     """The effects that were performed of a step which may have been the last before a death.
 
     How the node began afterwards tells: it knows every signature that was durable, and has every block it committed.
+    Where a fault has taken that from it, it was asked to end before: then all was performed.
     """
     performed: list[Effect] = []
     for effect in effects:
         if isinstance(effect, Commit):
-            was_performed = effect.block.height <= following.height
+            was_performed = effect.block.height <= following.height or following.height < effect.block.height - 1
         elif isinstance(effect, Append) and isinstance(effect.record, Signed):
-            was_performed = get_slot(effect.record.message) <= following.sign_floor
+            is_known = get_slot(effect.record.message) <= following.sign_floor
+            was_performed = is_known or bool(following.abstain_reason)
         else:
             was_performed = True
         if not was_performed:

@@ -141,6 +141,11 @@ class Trace:
             for handler in self._on_wipe:
                 handler(facts)
 
+    def wipe_sign_state(self, node: str, at_ms: int) -> None:
+        """A fault took the log of a node that is down: it may have forgotten its lock."""
+        self.world.now_ms = at_ms
+        self.world.nodes[node].forget_lock()
+
     # ------------------------------------------------------------------ clients and harness
 
     def submitted(self, at_ms: int, transaction: SignedTransaction) -> None:

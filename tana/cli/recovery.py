@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,24 +16,21 @@ from tana.client.mesh import MeshClient, MeshNode
 from tana.crypto.keys import format_public_key
 from tana.node.folder import DataFolder
 from tana.node.joining import load_genesis, store_genesis, verify_genesis
-from tana.node.recovery import Remains, examine_sign_state, replace_sign_state
+from tana.node.recovery import (
+    Answer,
+    Slot,
+    check_silence,
+    check_slot,
+    examine_sign_state,
+    find_lowest,
+    read_seen,
+    replace_sign_state,
+)
 from tana.node.runtime import open_chain
 from tana.node.segment import Recovery
 from tana.node.settings import ValidatorSettings
-from tana.types.errors import Conflict, SettingsError, TanaError, Unavailable
+from tana.types.errors import SettingsError, TanaError, Unavailable
 from tana.types.genesis import SignedGenesis
-
-Slot = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What one validator says of the highest (height, round) that it has seen; `seen` None where it gave no answer."""
-
-    node_id: str
-    url: str
-    seen: Slot | None = None
-    fault: str = ""
 
 
 def recover(
@@ -58,8 +54,8 @@ def recover(
         answers = _ask_all(settings.mesh_url, ask, expected, own, signed.chain_id.hex(), is_new=ledger.height == 0)
         if not as_json:
             _print_answers(answers)
-        lowest = _find_lowest(answers, remains, ledger.height)
-        _check_silence(answers, lowest, accept_silence)
+        lowest = find_lowest(answers, remains, ledger.height)
+        check_silence(answers, lowest, accept_silence)
         if slot is None:
             raise SettingsError(
                 "the slot to go on above is not given",
@@ -67,7 +63,7 @@ def recover(
                 code="slot_not_given",
                 field="height",
             )
-        _check_slot(slot, lowest, answers, remains, ledger.height)
+        check_slot(slot, lowest, answers, remains, ledger.height)
         silent = tuple(answer.node_id for answer in answers if answer.seen is None)
         recovery = Recovery(*slot, int(time.time() * 1000), remains.lost, silent)
         copy = replace_sign_state(data, key, signed.chain_id, remains, recovery)
@@ -176,49 +172,10 @@ def _ask_one(node_id: str, url: str, public_key: str | None, chain_id: str) -> A
         return fail("it is on another chain")
     if public_key is not None and health.get("publicKey") != public_key:
         return fail("another node answers there")
-    consensus = health["consensus"]
-    seen = (consensus.get("seenHeight"), consensus.get("seenRound"))
-    if not all(isinstance(number, int) for number in seen):
+    seen = read_seen(health)
+    if seen is None:
         return fail("it does not say what it has seen: run the same version of Tana there")
     return Answer(str(health.get("validatorId", node_id)), url, seen)
-
-
-# ---------------------------------------------------------------------- judging
-
-
-def _find_lowest(answers: Sequence[Answer], remains: Remains, final_height: int) -> Slot:
-    """The lowest slot that is safe, as far as anyone says."""
-    seen = [answer.seen for answer in answers if answer.seen is not None]
-    return max([*seen, remains.sign_floor[:2], (final_height + 1, 0)])
-
-
-def _check_silence(answers: Sequence[Answer], lowest: Slot, accept_silence: bool) -> None:
-    silent = [answer for answer in answers if answer.seen is None]
-    if silent and not accept_silence:
-        words = "; ".join(f"{answer.node_id}: {answer.fault}" for answer in silent)
-        raise Unavailable(
-            f"not every validator says what it has seen: {words}",
-            remedy="start them, or say where they answer with --ask URL. Where you know by other means that none of "
-            f"them has seen more than height {lowest[0]} round {lowest[1]}, add --accept-silence",
-            code="silent_validators",
-        )
-
-
-def _check_slot(slot: Slot, lowest: Slot, answers: Sequence[Answer], remains: Remains, final_height: int) -> None:
-    if slot >= lowest:
-        return
-    remedy = f"give --height {lowest[0]} --round {lowest[1]} or more"
-    if slot[0] <= final_height:
-        fault = f"height {slot[0]} is final here: this node may have voted for height {final_height + 1}"
-    elif slot < remains.sign_floor[:2]:
-        fault = f"what is left of the sign-state shows a signature at height {remains.sign_floor[0]} round "
-        fault += str(remains.sign_floor[1])
-    else:
-        who = next(answer.node_id for answer in answers if answer.seen is not None and answer.seen > slot)
-        fault = f"{who} has seen height {lowest[0]} round {lowest[1]}"
-    raise Conflict(
-        f"height {slot[0]} round {slot[1]} is too low: {fault}", remedy=remedy, code="slot_too_low", field="height"
-    )
 
 
 # ---------------------------------------------------------------------- words

@@ -12,8 +12,10 @@ Rules:
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tana.crypto.keys import KeyPair
 from tana.node.blocks import BlockSource
@@ -23,8 +25,20 @@ from tana.node.identity import open_log
 from tana.node.log import check_owner, list_segment_files, recover_log
 from tana.node.segment import NOTHING_SIGNED, UNBOUND, Recovery, SegmentReader, SignFloor, get_signed_position
 from tana.types.block import Block
-from tana.types.errors import Conflict, StorageError
+from tana.types.errors import Conflict, StorageError, Unavailable
 from tana.types.messages import PRECOMMIT, BlockPart, Vote
+
+Slot = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one validator says of the highest (height, round) that it has seen; `seen` None where it gave no answer."""
+
+    node_id: str
+    url: str
+    seen: Slot | None = None
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,6 +93,50 @@ def replace_sign_state(data: DataFolder, key: KeyPair, chain_id: bytes, remains:
         records=remains.records,
     )
     return copy
+
+
+def read_seen(health: Mapping[str, Any]) -> Slot | None:
+    """The highest slot that a validator has seen, by its `/health`; None where it does not say."""
+    consensus = health.get("consensus") or {}
+    height, round = consensus.get("seenHeight"), consensus.get("seenRound")
+    return (height, round) if isinstance(height, int) and isinstance(round, int) else None
+
+
+def find_lowest(answers: Sequence[Answer], remains: Remains, final_height: int) -> Slot:
+    """The lowest slot that is safe, as far as anyone says."""
+    seen = [answer.seen for answer in answers if answer.seen is not None]
+    return max([*seen, remains.sign_floor[:2], (final_height + 1, 0)])
+
+
+def check_silence(answers: Sequence[Answer], lowest: Slot, accept_silence: bool) -> None:
+    """Raises `Unavailable` where somebody gave no answer and the operator does not vouch for them."""
+    silent = [answer for answer in answers if answer.seen is None]
+    if silent and not accept_silence:
+        words = "; ".join(f"{answer.node_id}: {answer.fault}" for answer in silent)
+        raise Unavailable(
+            f"not every validator says what it has seen: {words}",
+            remedy="start them, or say where they answer with --ask URL. Where you know by other means that none of "
+            f"them has seen more than height {lowest[0]} round {lowest[1]}, add --accept-silence",
+            code="silent_validators",
+        )
+
+
+def check_slot(slot: Slot, lowest: Slot, answers: Sequence[Answer], remains: Remains, final_height: int) -> None:
+    """Raises `Conflict` for a slot that is not safe, naming who has seen more."""
+    if slot >= lowest:
+        return
+    remedy = f"give --height {lowest[0]} --round {lowest[1]} or more"
+    if slot[0] <= final_height:
+        fault = f"height {slot[0]} is final here: this node may have voted for height {final_height + 1}"
+    elif slot < remains.sign_floor[:2]:
+        fault = f"what is left of the sign-state shows a signature at height {remains.sign_floor[0]} round "
+        fault += str(remains.sign_floor[1])
+    else:
+        who = next(answer.node_id for answer in answers if answer.seen is not None and answer.seen > slot)
+        fault = f"{who} has seen height {lowest[0]} round {lowest[1]}"
+    raise Conflict(
+        f"height {slot[0]} round {slot[1]} is too low: {fault}", remedy=remedy, code="slot_too_low", field="height"
+    )
 
 
 def _read_remains(folder: Path, key: KeyPair, chain_id: bytes, final_height: int, lost: str) -> Remains:

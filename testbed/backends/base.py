@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from tana.crypto.keys import Signer
+from testbed.damage import Harm
 
 MESH = "mesh"
 CONTROL = "headscale"
@@ -173,6 +174,15 @@ class Backend(Protocol):
 
     def control(self, node: str, key: str, value: str) -> None:
         """Set a hook of the testbed's validator, such as `heartbeat` to `off` (see `testbed.hooks`)."""
+
+    def damage(self, node: str, how: str, seed: str) -> Harm:
+        """Damage the data of a validator that does not run, see `testbed.damage`."""
+
+    def recover(self, node: str, height: int, round: int) -> str:
+        """Give a validator that does not run a new sign-state as `tana validator recover` does; what that says.
+
+        Raises `Conflict` with the code `slot_too_low` where others have seen more, `Unavailable` where it fails.
+        """
 
     def request_all(self, requests: Sequence[Request]) -> list[Answer]:
         """Answers in the order of the requests, which may run side by side."""

@@ -21,6 +21,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from tana.crypto.keys import KeyPair, Signer
 from tana.types.errors import SettingsError, TanaError, Unavailable
 from testbed.backends.asking import Asker
@@ -35,6 +37,7 @@ from testbed.backends.docker_model import (
     CONTROL_FILE,
     DATA,
     MESH_PORT,
+    NODE_DATA,
     PORTS,
     ROOT,
     adapt,
@@ -45,6 +48,8 @@ from testbed.backends.docker_model import (
 from testbed.backends.docker_sdk import connect, explained
 from testbed.backends.logs import LogFolder
 from testbed.backends.processes import prepare_keys
+from testbed.backends.recovering import COMMAND, TIMEOUT_S, make_recovery, read_recovery
+from testbed.damage import Harm
 from testbed.journal import collect_journals
 from testbed.plan import NodePlan, Plan
 from testbed.ports import HOST
@@ -178,6 +183,16 @@ class DockerBackend:
         code, output = self._own.execute(node, ["sh", "-c", _WRITE_FILE, CONTROL_FILE, json.dumps(wishes)])
         if code != 0:
             raise Unavailable(f"{node} cannot be told {key}={value}: {output.strip()}", code="docker_failed")
+
+    def damage(self, node: str, how: str, seed: str) -> Harm:
+        code, output = self._own.run_instead(node, ["python", "-m", "testbed.damage", NODE_DATA, how, seed])
+        if code != 0:
+            raise Unavailable(f"the data of {node} cannot be damaged: {output.strip()}", code="docker_failed")
+        return msgspec.json.decode(output, type=Harm)
+
+    def recover(self, node: str, height: int, round: int) -> str:
+        flags = make_recovery(node, self._plan.sovereign.public_text, height, round)
+        return read_recovery(*self._own.run_instead(node, [*COMMAND, *flags], TIMEOUT_S))
 
     def cleanup(self) -> None:
         if self._watchdog is None:

@@ -70,25 +70,16 @@ class DockerContainers:
     def run_beside(
         self, member: str, arguments: Sequence[str], timeout_s: int = 20, tools: Place = "sidecar"
     ) -> tuple[int, str]:
-        anchor = self.get_id(get_anchor(member))
-        with explained(f"{arguments[0]} beside {member} failed"):
-            config = self._client.api.create_host_config(
-                network_mode=f"container:{anchor}", cap_add=list(TOOLS_CAPABILITIES)
-            )
-            made = self._client.api.create_container(
-                self._tools_image if tools == "sidecar" else self.inspect(get_service_name(member, tools))["Image"],
-                entrypoint=[arguments[0]],
-                command=list(arguments[1:]),
-                user="root",
-                labels={LABEL: str(ROOT), RUN_LABEL: self.project},
-                host_config=config,
-            )["Id"]
-            try:
-                self._client.api.start(made)
-                code = self._in_time(lambda: self._client.api.wait(made)["StatusCode"], arguments, timeout_s)
-                return code, self._client.api.logs(made).decode("utf-8", errors="replace")
-            finally:
-                self._client.api.remove_container(made, force=True)
+        image = self._tools_image if tools == "sidecar" else self.inspect(get_service_name(member, tools))["Image"]
+        settings = {"cap_add": list(TOOLS_CAPABILITIES)}
+        return self._run_once(member, image, arguments, timeout_s, settings, user="root")
+
+    def run_instead(self, member: str, arguments: Sequence[str], timeout_s: int = 20) -> tuple[int, str]:
+        """Run a command in place of the member's service, which is down: with its image, settings, data and network."""
+        service = self.inspect(get_service_name(member, "service"))
+        settings = {"volumes_from": [service["Id"]]}
+        environment = service["Config"]["Env"]
+        return self._run_once(member, service["Image"], arguments, timeout_s, settings, environment=environment)
 
     def disconnect(self, member: str) -> None:
         anchor = get_anchor(member)
@@ -199,6 +190,34 @@ class DockerContainers:
                 self._states = {row["Labels"][SERVICE_LABEL]: (row["Id"], row["State"]) for row in rows}
                 self._states_s = time.monotonic()
             return self._states
+
+    def _run_once(
+        self,
+        member: str,
+        image: str,
+        arguments: Sequence[str],
+        timeout_s: int,
+        settings: Mapping[str, Any],
+        **options: Any,
+    ) -> tuple[int, str]:
+        """Run a command in the member's network namespace, in a container that is removed afterwards."""
+        anchor = self.get_id(get_anchor(member))
+        with explained(f"{arguments[0]} beside {member} failed"):
+            config = self._client.api.create_host_config(network_mode=f"container:{anchor}", **settings)
+            made = self._client.api.create_container(
+                image,
+                entrypoint=[arguments[0]],
+                command=list(arguments[1:]),
+                labels={LABEL: str(ROOT), RUN_LABEL: self.project},
+                host_config=config,
+                **options,
+            )["Id"]
+            try:
+                self._client.api.start(made)
+                code = self._in_time(lambda: self._client.api.wait(made)["StatusCode"], arguments, timeout_s)
+                return code, self._client.api.logs(made).decode("utf-8", errors="replace")
+            finally:
+                self._client.api.remove_container(made, force=True)
 
     def _in_time(self, call: Callable[[], Any], arguments: Sequence[str], timeout_s: int) -> Any:
         try:

@@ -29,6 +29,8 @@ NETWORKS = ("tailnet", "bridge")
 MESH_PORT, PORTS = 8190, Ports(ledger=8080, t4=8180, peer=9000, status=9001)
 """Inside the containers; the engine chooses those of the host."""
 DATA = "/data"
+NODE_DATA = f"{DATA}/node"
+"""TANA_DATA_DIR of the Compose files."""
 CONTROL_FILE = f"{DATA}/control.json"
 HARNESS_SERVICES = frozenset(("sovereign",))
 """What the testbed does itself: it is the sovereign."""

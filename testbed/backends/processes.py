@@ -25,7 +25,9 @@ from tana.types.errors import Unavailable
 from testbed.backends.asking import Asker
 from testbed.backends.base import MESH, Answer, Connections, Containers, Cuts, Links, Pair, Request
 from testbed.backends.logs import LogFolder
+from testbed.backends.recovering import COMMAND, TIMEOUT_S, make_recovery, read_recovery
 from testbed.child import CONTROL_VARIABLE, PARENT_VARIABLE, ROUTES_VARIABLE
+from testbed.damage import Harm, damage
 from testbed.faults import FAULTS
 from testbed.hooks import write_control_file
 from testbed.journal import collect_journals
@@ -73,27 +75,7 @@ class ProcessesBackend:
         plan = self._plan.get_node(node)
         folder = self._make_folder(node)
         prepare_keys(plan, folder)
-        timing, ports = self._plan.scenario.timing, plan.ports
-        environment = {
-            "TANA_NODE_ID": node,
-            "TANA_SOVEREIGN": self._plan.sovereign.public_text,
-            "MESH_URL": f"http://{HOST}:{self._get_route(node, MESH, self._plan.mesh_port)}",
-            "TANA_DATA_DIR": str(folder / "data"),
-            "TANA_CONFIG_DIR": str(folder / "config"),
-            "TANA_LISTEN_HOST": HOST,
-            "TANA_HOSTNAME": "localhost",
-            "TANA_IP": HOST,
-            "LEDGER_PORT": str(ports.ledger),
-            "T4_PORT": str(ports.t4),
-            "TANA_PEER_PORT": str(ports.peer),
-            "TANA_STATUS_PORT": str(ports.status),
-            "TANA_HEARTBEAT_INTERVAL_MS": str(timing.heartbeat_interval_ms),
-            "TANA_EMPTY_BLOCK_INTERVAL_MS": str(timing.empty_block_interval_ms),
-            "TANA_LOG_FORMAT": "json",
-            CONTROL_VARIABLE: str(folder / "control.json"),
-            ROUTES_VARIABLE: json.dumps(self._list_routes(node)),
-        }
-        self._spawn(node, ["testbed.validator"], environment)
+        self._spawn(node, ["testbed.validator"], self._make_settings(plan, folder))
 
     def is_running(self, node: str) -> bool:
         child = self._children.get(node)
@@ -123,6 +105,28 @@ class ProcessesBackend:
 
     def control(self, node: str, key: str, value: str) -> None:
         write_control_file(self._nodes_folder / node / "control.json", key, value)
+
+    def damage(self, node: str, how: str, seed: str) -> Harm:
+        assert not self.is_running(node), f"{node} is running"
+        return damage(self._nodes_folder / node / "data", how, seed)
+
+    def recover(self, node: str, height: int, round: int) -> str:
+        folder = self._nodes_folder / node
+        flags = make_recovery(node, self._plan.sovereign.public_text, height, round)
+        try:
+            done = subprocess.run(
+                [sys.executable, *COMMAND[1:], *flags],
+                env=self._inherit() | self._make_settings(self._plan.get_node(node), folder),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise Unavailable(f"tana validator recover did not end within {TIMEOUT_S} s") from None
+        return read_recovery(done.returncode, done.stdout)
 
     def cleanup(self) -> None:
         running = [name for name in self._children if self.is_running(name)]
@@ -186,11 +190,32 @@ class ProcessesBackend:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def _make_settings(self, plan: NodePlan, folder: Path) -> dict[str, str]:
+        """The environment of a validator."""
+        node, timing, ports = plan.node_id, self._plan.scenario.timing, plan.ports
+        return {
+            "TANA_NODE_ID": node,
+            "TANA_SOVEREIGN": self._plan.sovereign.public_text,
+            "MESH_URL": f"http://{HOST}:{self._get_route(node, MESH, self._plan.mesh_port)}",
+            "TANA_DATA_DIR": str(folder / "data"),
+            "TANA_CONFIG_DIR": str(folder / "config"),
+            "TANA_LISTEN_HOST": HOST,
+            "TANA_HOSTNAME": "localhost",
+            "TANA_IP": HOST,
+            "LEDGER_PORT": str(ports.ledger),
+            "T4_PORT": str(ports.t4),
+            "TANA_PEER_PORT": str(ports.peer),
+            "TANA_STATUS_PORT": str(ports.status),
+            "TANA_HEARTBEAT_INTERVAL_MS": str(timing.heartbeat_interval_ms),
+            "TANA_EMPTY_BLOCK_INTERVAL_MS": str(timing.empty_block_interval_ms),
+            "TANA_LOG_FORMAT": "json",
+            CONTROL_VARIABLE: str(folder / "control.json"),
+            ROUTES_VARIABLE: json.dumps(self._list_routes(node)),
+        }
+
     def _spawn(self, node: str, arguments: Sequence[str], settings: Mapping[str, str]) -> None:
         assert not self.is_running(node), f"{node} is running"
-        # What this shell has set for its own nodes must not leak into the cluster.
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("TANA_", "MESH_"))}
-        environment = inherited | dict(settings) | {PARENT_VARIABLE: str(os.getpid()), "PYTHONUNBUFFERED": "1"}
+        environment = self._inherit() | dict(settings) | {PARENT_VARIABLE: str(os.getpid()), "PYTHONUNBUFFERED": "1"}
         self._exits.pop(node, None)
         with (self._logs_folder / f"{node}.log").open("ab") as log:
             try:
@@ -205,6 +230,11 @@ class ProcessesBackend:
                 )
             except OSError as error:
                 raise Unavailable(f"{node} cannot be started: {error.strerror}") from None
+
+    @staticmethod
+    def _inherit() -> dict[str, str]:
+        """What this shell has set for its own nodes must not leak into the cluster."""
+        return {key: value for key, value in os.environ.items() if not key.startswith(("TANA_", "MESH_"))}
 
     def _end(self, node: str, number: signal.Signals) -> None:
         child = self._children[node]

@@ -14,6 +14,7 @@ from tana.node.effects import Commit, Effect
 from tana.node.hooks import Hooks
 from tana.node.inputs import Input
 from tana.node.machine import MachineConfig, MachineStatus
+from tana.node.views import show_recovery
 from tana.types.genesis import SignedGenesis, parse_signed_genesis
 from testbed.plan import NodePlan
 from testbed.scenario import Timing
@@ -137,6 +138,7 @@ class SimulatedValidator:
     def _begin(self, signed: SignedGenesis) -> None:
         """Consensus begins, or goes on from what the disk holds."""
         self.info.node_ids = {bytes.fromhex(item.publicKey[8:]): item.nodeId for item in signed.genesis.validators}
+        self.info.recovered = next(map(show_recovery, reversed(self._disk.recoveries)), None)
         self.node.begin(signed.genesis)
         if self.node.is_alive:
             self.api.start(self.node.machine, self._disk.blocks, self.node.submit)
@@ -144,7 +146,12 @@ class SimulatedValidator:
     # ------------------------------------------------------------------ Watcher
 
     def on_begin(self, node: SimulatedNode) -> None:
-        self.log("began", height=node.machine.ledger.height, chain_id=node.chain_id.hex())
+        height, signed_height = node.machine.ledger.height, self._disk.sign_floor[0]
+        if signed_height > height + 1:
+            self.log("chain_behind_sign_state", height=height, signed_height=signed_height)
+        for recovery in self._disk.recoveries:
+            self.log("sign_state_recovered", **show_recovery(recovery))
+        self.log("began", height=height, chain_id=node.chain_id.hex())
 
     def on_step(self, node: SimulatedNode, input: Input, effects: Sequence[Effect]) -> None:
         """Answers are what scenarios judge by."""

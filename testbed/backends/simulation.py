@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -14,10 +15,14 @@ from tana.mesh.memory import MemoryStore
 from tana.mesh.registry import MeshRules
 from tana.mesh.service import MeshService
 from tana.node.hooks import Hooks
+from tana.node.recovery import Answer as RecoveryAnswer
+from tana.node.recovery import Slot, read_seen
 from testbed.backends.base import MESH, Answer, Connections, Containers, Cuts, Links, Request
 from testbed.backends.simulated_links import SimulatedLinks
+from testbed.backends.simulated_log import SimulatedLog
 from testbed.backends.simulated_validator import SimulatedValidator, format_time
 from testbed.clock import read_clock
+from testbed.damage import WIPE_CHAIN, Harm
 from testbed.hooks import ControlledHooks
 from testbed.journal import MemoryJournals
 from testbed.plan import Plan
@@ -52,6 +57,7 @@ class SimulationBackend:
         self._clocks = {node: Clock(self._scheduler) for node in plan.node_ids}
         self._nodes: dict[str, SimulatedValidator] = {}
         self._read_lines: dict[str, int] = {}
+        self._files: TemporaryDirectory[str] | None = None
         keys = {node.node_id: node.key.public_key for node in plan.nodes}
         links = SimulatedLinks(self._network, keys)
         self.cuts: Cuts | None = links
@@ -111,6 +117,24 @@ class SimulationBackend:
             clock.set_drift(drift_ppm)
             clock.shift(ahead_ms - clock.offset_ms)
 
+    def damage(self, node: str, how: str, seed: str) -> Harm:
+        assert node not in self._nodes, f"{node} is running"
+        disk = self._disks[node]
+        if how == WIPE_CHAIN:
+            heights = range(1, disk.blocks.height + 1)
+            size_bytes = sum(len(stored.data) for height in heights if (stored := disk.blocks.get_block(height)))
+            disk.wipe_data()
+            return Harm("chain", 0, size_bytes)
+        harm, torn_bytes = self._get_log(node).damage(how, seed)
+        if torn_bytes:
+            self._log(node, "sign_state_torn_tail_cut", bytes=torn_bytes)
+        return harm
+
+    def recover(self, node: str, height: int, round: int) -> str:
+        answers = [RecoveryAnswer(other, "", self._ask_seen(other)) for other in self._plan.node_ids if other != node]
+        recovery = self._get_log(node).recover((height, round), answers, self._scheduler.now_ms)
+        return f"{node} signs nothing up to height {recovery.height} round {recovery.round}"
+
     def request_all(self, requests: Sequence[Request]) -> list[Answer]:
         return [self._request(request) for request in requests]
 
@@ -146,6 +170,21 @@ class SimulationBackend:
     def cleanup(self) -> None:
         self._nodes.clear()
         self._mesh = None
+        if self._files is not None:
+            self._files.cleanup()
+
+    def _get_log(self, node: str) -> SimulatedLog:
+        """A validator's log as files, where it stays for as long as the run lasts."""
+        if self._files is None:
+            self._files = TemporaryDirectory(prefix="testbed-logs-")
+        return SimulatedLog(self._disks[node], self._plan.get_node(node).key, Path(self._files.name) / node)
+
+    def _ask_seen(self, node: str) -> Slot | None:
+        answer = self._request(Request(node, "status", "GET", "/health"))
+        return read_seen(answer.body) if answer.is_ok else None
+
+    def _log(self, node: str, event: str, **fields: Any) -> None:
+        self._disks[node].log.append({"timestamp": format_time(self._scheduler.now_ms), "event": event, **fields})
 
     def _request(self, request: Request) -> Answer:
         parts = urlsplit(request.path)

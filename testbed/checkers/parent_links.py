@@ -59,6 +59,11 @@ class ParentLinks(Checker):
             self.violate(f"{event.node} at height {height}: it had answered height {last} before")
         self._heights[event.node] = height
 
+    def on_damaged(self, event: Event) -> None:
+        # Whose chain is taken away begins before its first block again.
+        if event.data["lost"] == "chain":
+            self._heights.pop(event.data["target"], None)
+
     def find_missing(self) -> str:
         return "" if self._links else "no validator answered two blocks in a row"
 

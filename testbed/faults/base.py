@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol
 
 from testbed.backends.base import Answer, Connections, Containers, Cuts, Links
+from testbed.damage import Harm
 
 
 class Cluster(Protocol):
@@ -45,6 +46,13 @@ class Cluster(Protocol):
 
     def control(self, node: str, key: str, value: str) -> None: ...
 
+    def damage(self, node: str, how: str) -> Harm:
+        """Damage the data of a validator that does not run."""
+
+    def recover(self, node: str, height: int, round: int) -> str:
+        """`tana validator recover` on a validator that does not run; what it says. Raises `Conflict` with the code
+        `slot_too_low`."""
+
     def ask(self, target: str, port: str, method: str, path: str, body: Any = None) -> Answer: ...
 
     def get_health(self, node: str) -> dict[str, Any] | None:
@@ -52,6 +60,12 @@ class Cluster(Protocol):
 
     def get_mesh_row(self, node: str) -> dict[str, Any] | None:
         """The mesh's last row about a node."""
+
+    def list_logged(self, node: str, event: str) -> list[dict[str, Any]]:
+        """What a node has logged by that name, as far as it goes into the history."""
+
+    def get_signed_height(self, node: str) -> int:
+        """The highest block whose certificate holds a precommit of this validator, 0 for none."""
 
     def wait_until(self, condition: Callable[[], bool], what: str, timeout_ms: int) -> bool:
         """Watch the cluster until the condition holds; False where it does not in time."""

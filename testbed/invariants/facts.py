@@ -241,6 +241,11 @@ class NodeFacts:
         names = ("polkas", "proposals", "blocks_logged", "round", "locked_round", "locked_hash")
         self._kept = (self.height + 1, {name: getattr(self, name) for name in names})
 
+    def forget_lock(self) -> None:
+        """Its log is lost: whatever it was locked on binds it no more."""
+        self.locked_round, self.locked_hash = -1, None
+        self._kept = (0, {})
+
     def has_polka(self, round: int, block_hash: bytes | None) -> bool:
         """Whether it has seen prevotes of a quorum for a value in a round."""
         voters = self.polkas.get((round, block_hash))

@@ -13,6 +13,7 @@ import msgspec
 
 from tana.node.blocks import MemoryBlocks
 from tana.node.effects import Commit, LogRecord, Signed
+from tana.node.segment import Recovery
 from tana.types.genesis import SignedGenesis
 from tana.types.messages import Vote
 
@@ -33,6 +34,8 @@ class Disk:
     sign_floor: tuple[int, int, int] = NOTHING_SIGNED
     abstain_reason: str = ""
     """Why the node must not sign: its sign-state is gone."""
+    recoveries: tuple[Recovery, ...] = ()
+    """That an operator went on without the sign-state, see `tana validator recover`."""
     log: list[dict[str, Any]] = field(default_factory=list)
     control: dict[str, str] = field(default_factory=dict)
     """What the harness wants of this node (see `testbed.hooks`)."""
@@ -75,11 +78,11 @@ class Disk:
         """Make every record anew from its bytes, as a node does that reads its log from a file."""
         self.records = [_decoder.decode(_encoder.encode(record)) for record in self.records]
 
-    def wipe_sign_state(self) -> None:
+    def wipe_sign_state(self, reason: str = "the sign-state is gone") -> None:
         """The log is lost, and with it the knowledge of what was signed: the node must not sign again by itself."""
         self.records = []
         self.sign_floor = NOTHING_SIGNED
-        self.abstain_reason = "the sign-state is gone"
+        self.abstain_reason = reason
 
     def wipe_data(self) -> None:
         """The blocks and the state are lost; genesis, key and sign-state are still there."""

@@ -172,6 +172,19 @@ def test_what_a_death_cut_off_is_not_counted(floor: tuple[int, int, int], height
     assert len(list_performed(effects, following)) == count
 
 
+def test_what_a_fault_took_away_was_performed_before() -> None:
+    stage = Stage(Memory())
+    block = stage.block(5)
+    vote = stage.vote(0, PRECOMMIT, 5, 0, block)
+    commit = Commit(block, stage.certificate(block, 0, (0, 1, 2)), None)  # type: ignore[arg-type]
+    effects: list[Effect] = [Append(Signed(vote)), Flush(), commit]
+    begin = next(frame for frame in read_frames(record_run().journals["validator-1"]) if isinstance(frame, BeginFrame))
+    emptied = msgspec.structs.replace(begin, sign_floor=(5, 0, 2), height=0)
+    forgetful = msgspec.structs.replace(begin, sign_floor=(0, 0, 0), height=5, abstain_reason="it is missing")
+    assert list_performed(effects, emptied) == effects
+    assert list_performed(effects, forgetful) == effects
+
+
 def test_the_story_is_calm_and_can_be_looked_at_closely() -> None:
     replay = Replay(record_run())
     teller = StoryTeller({node.key.public_key: name for name, node in replay.nodes.items()})

@@ -7,10 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tana.types.errors import Unavailable
+from tana.types.errors import Conflict, Unavailable
 from testbed.backends.base import CONTROL, MESH, Answer, Cuts, Pair, Place, Verb
 from testbed.clock import read_clock
+from testbed.damage import GARBLE, TEAR, WIPE_CHAIN, WIPE_SIGN_STATE, Harm
+from testbed.faults.data_wiped import BEHIND
 from testbed.faults.sidecars import HEALTH_URL
+from testbed.faults.torn_write import TORN
 
 NODE = "validator-1"
 NODES = (NODE, "validator-2", "validator-3")
@@ -20,6 +23,11 @@ ROW: dict[str, Any] = {"status": "active", "last_heartbeat": 1_000, "heartbeat_t
 """What the mesh has of a validator: its last heartbeat took 2 ms."""
 DRIFT_S = 4
 """How long a clock has run too fast when somebody looks at it."""
+HARM = Harm("sign-state/0.log", 1_024, 21)
+COMPLAINTS = {
+    WIPE_SIGN_STATE: "the sign-state /data/sign-state is missing → run `tana validator recover`",
+    GARBLE: "the sign-state segment /data/sign-state/0.log is damaged at byte 99 → run `tana validator recover`",
+}
 
 
 class FakeContainers:
@@ -238,7 +246,14 @@ class FakeCluster:
         self.obeys = True
         self.is_up = True
         self.is_paused = False
-        self.health: dict[str, Any] | None = {"height": 7, "state": "validating"}
+        self.health: dict[str, Any] | None = {"height": 7, "state": "validating", "reason": ""}
+        self.damaged = ""
+        """How the data was damaged since the validator ran last."""
+        self.recovered: list[tuple[int, int]] = []
+        self.seen = (8, 2)
+        """The highest slot that the other validators have seen."""
+        self.logged: dict[str, list[dict[str, Any]]] = {}
+        self.signed_height = 7
         self.row: dict[str, Any] | None = dict(ROW)
 
     def kill(self, node: str) -> None:
@@ -251,6 +266,39 @@ class FakeCluster:
     def restart(self, node: str) -> None:
         if self.obeys:
             self.is_up = True
+            self._meet_damage()
+
+    def damage(self, node: str, how: str) -> Harm:
+        assert not self.is_up, "it is down"
+        self.damaged = how
+        return HARM
+
+    def recover(self, node: str, height: int, round: int) -> str:
+        if (height, round) < self.seen:
+            raise Conflict(f"height {height} round {round} is too low: validator-2 has seen more", code="slot_too_low")
+        assert not self.is_up, "it is down"
+        assert self.health is not None
+        self.recovered.append((height, round))
+        self.health |= {"state": "validating", "reason": ""}
+        self.signed_height = height + 1
+        return "recovered"
+
+    def list_logged(self, node: str, event: str) -> list[dict[str, Any]]:
+        return self.logged.get(event, [])
+
+    def get_signed_height(self, node: str) -> int:
+        return self.signed_height
+
+    def _meet_damage(self) -> None:
+        """What a validator makes of its data when it begins."""
+        how, self.damaged = self.damaged, ""
+        assert self.health is not None
+        if how in COMPLAINTS:
+            self.health |= {"state": "abstaining", "reason": COMPLAINTS[how]}
+        elif how == TEAR:
+            self.logged.setdefault(TORN, []).append({"bytes": HARM.size_bytes})
+        elif how == WIPE_CHAIN:
+            self.logged.setdefault(BEHIND, []).append({"height": 0, "signed_height": 8})
 
     def pause(self, node: str) -> None:
         self.is_paused = self.obeys
@@ -272,11 +320,14 @@ class FakeCluster:
             self.row["heartbeat_timestamp"] = ROW["heartbeat_timestamp"] + ahead_ms + drift_ppm * DRIFT_S // 1000
 
     def ask(self, target: str, port: str, method: str, path: str, body: Any = None) -> Answer:
-        return Answer(200, self.health) if self.get_health(target) else Answer(0, "no answer in time")
+        health = self.get_health(target)
+        if health is None:
+            return Answer(0, "no answer in time")
+        return Answer(200, {**health, "consensus": {"seenHeight": self.seen[0], "seenRound": self.seen[1]}})
 
     def get_health(self, node: str) -> dict[str, Any] | None:
-        is_reachable = self.is_up and not self.is_paused and node not in self.containers.disconnected
-        return self.health if is_reachable else None
+        answers = node != NODE or (self.is_up and not self.is_paused)
+        return self.health if answers and node not in self.containers.disconnected else None
 
     def get_mesh_row(self, node: str) -> dict[str, Any] | None:
         return self.row

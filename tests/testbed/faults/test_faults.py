@@ -52,7 +52,7 @@ def test_invalid_nothing_is_obeyed(cluster: FakeCluster, kind: str) -> None:
         try_it()
 
 
-@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"restart", "sidecar_restarted"}))
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"restart", "sidecar_restarted", "torn_write", "data_wiped"}))
 def test_invalid_not_undone(cluster: FakeCluster, kind: str) -> None:
     fault = FAULTS[kind](cluster, FAULTS[kind].fixed_target or NODE, 1)
     fault.apply()

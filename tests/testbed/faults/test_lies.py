@@ -9,6 +9,7 @@ import pytest
 
 from testbed.backends.base import Answer, Connections, Containers, Cuts, Links
 from testbed.byzantine import Trigger
+from testbed.damage import Harm
 from testbed.faults.base import NotApplied
 from testbed.faults.lies import Lies, Plot
 
@@ -58,6 +59,18 @@ class Liars:
 
     def ask(self, target: str, port: str, method: str, path: str, body: Any = None) -> Answer:
         raise NotImplementedError
+
+    def damage(self, node: str, how: str) -> Harm:
+        raise NotImplementedError
+
+    def recover(self, node: str, height: int, round: int) -> str:
+        raise NotImplementedError
+
+    def list_logged(self, node: str, event: str) -> list[dict[str, Any]]:
+        return []
+
+    def get_signed_height(self, node: str) -> int:
+        return 0
 
     def get_health(self, node: str) -> dict[str, Any] | None:
         return None

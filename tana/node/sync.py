@@ -16,6 +16,9 @@ from tana.types.messages import BlocksRequest
 
 BLOCKS_PER_REQUEST = 64
 """As many as a node checks and stores in a fraction of a second: meanwhile it hears nobody."""
+PAUSE_MS = 200
+"""After an answer that disappointed: so long for each one in a row, up to `PAUSES_MAX` times as long."""
+PAUSES_MAX = 10
 HEIGHTS_PER_REPORT = 500
 """Progress is reported once in so many heights."""
 
@@ -29,6 +32,14 @@ class _Peer:
     rate: float = math.inf
     asked_ms: int = 0
     owes: bool = False
+    disappointed_ms: int | None = None
+    """When its last answer disappointed; None where it did not."""
+
+    def is_resting(self, now_ms: int) -> bool:
+        if self.disappointed_ms is None:
+            return False
+        # A clock that was set back since says nothing of how long ago that was.
+        return 0 <= now_ms - self.disappointed_ms < PAUSE_MS * min(self.failures, PAUSES_MAX)
 
 
 class Sync:
@@ -65,8 +76,10 @@ class Sync:
         entry.owes = False
         if not is_good or (blocks == 0 and self._asked == peer):
             entry.failures += 1
+            entry.disappointed_ms = now_ms
         elif blocks > 0:
             entry.failures = 0
+            entry.disappointed_ms = None
             entry.rate = blocks * 1000 / max(now_ms - entry.asked_ms, 1)
         if self._asked == peer:
             self._asked = None
@@ -81,7 +94,11 @@ class Sync:
         """Whom to ask for what, where somebody claims to be ahead and nobody is being asked."""
         if self._asked is not None:
             return None
-        ahead = [(peer.failures, -peer.rate, key) for key, peer in self._peers.items() if peer.height > deciding_height]
+        ahead = [
+            (peer.failures, -peer.rate, key)
+            for key, peer in self._peers.items()
+            if peer.height > deciding_height and not peer.is_resting(now_ms)
+        ]
         if not ahead:
             return None
         _, _, key = min(ahead)

@@ -15,7 +15,7 @@ from tana.ledger.mempool import Mempool
 from tana.node.effects import Commit, Report, Send, SetTimer
 from tana.node.inputs import Input, PeerConnected, Received, Started, TimerFired
 from tana.node.machine import Machine, MachineConfig
-from tana.node.sync import BLOCKS_PER_REQUEST, HEIGHTS_PER_REPORT, Sync
+from tana.node.sync import BLOCKS_PER_REQUEST, HEIGHTS_PER_REPORT, PAUSE_MS, Sync
 from tana.types.block import Block, Certificate, CommitSignature
 from tana.types.genesis import Genesis
 from tana.types.messages import PRECOMMIT, Announcement, Blocks, BlocksRequest, FinalBlock, vote_sign_bytes
@@ -75,6 +75,26 @@ class TestRanking:
             assert ask(sync) == A
             sync.on_answer(A, blocks, 10, is_good=is_good)
             assert ask(sync) == B
+
+    def test_who_answers_nonsense_is_asked_again_after_a_pause(self) -> None:
+        sync = ready((A, 99))
+        assert ask(sync) == A
+        sync.on_answer(A, 0, 10, is_good=False)
+        assert ask(sync, now_ms=10) is None
+        assert ask(sync, now_ms=9 + PAUSE_MS) is None
+        assert ask(sync, now_ms=10 + PAUSE_MS) == A
+        sync.on_answer(A, 0, 1000, is_good=False)
+        assert ask(sync, now_ms=1000 + PAUSE_MS) is None, "the second pause is longer"
+        assert ask(sync, now_ms=900) == A, "the clock was set back"
+
+    def test_a_good_answer_ends_all_pauses(self) -> None:
+        sync = ready((A, 99))
+        for now_ms in (0, 1000):
+            assert ask(sync, now_ms=now_ms) == A
+            sync.on_answer(A, 0, now_ms, is_good=False)
+        assert ask(sync, now_ms=2000) == A
+        sync.on_answer(A, 5, 2000, is_good=True)
+        assert ask(sync, now_ms=2000) == A
 
     def test_a_late_answer_counts_once(self) -> None:
         sync = ready((A, 99), (B, 99))
@@ -269,3 +289,23 @@ def test_an_inflated_claim_leaves_the_node_at_work() -> None:
         story.now_ms, _, action = heapq.heappop(story._events)
         action()
     assert story.machine.status().state == "abstaining"
+
+
+def test_a_liar_that_answers_at_once_is_not_asked_without_end() -> None:
+    """Seed 20268 of runs of 30 heights: two messages a millisecond, until the simulator had no memory left."""
+    story = Story()
+    requests = 0
+
+    def lie(request: BlocksRequest) -> tuple[Blocks, int]:
+        nonlocal requests
+        requests += 1
+        return Blocks((FinalBlock(b"garbage", Certificate(request.first_height, 0, b"h" * 32, ())),)), 1
+
+    story.peers = {A: lie}
+    story.give(Started())
+    story.give(PeerConnected(A))
+    story.announce(A, 1000)
+    while story.now_ms < START_MS + 10_000:
+        story.now_ms, _, action = heapq.heappop(story._events)
+        action()
+    assert 2 <= requests <= 12

@@ -106,7 +106,8 @@ class Byzantine(_Step, tag="byzantine", frozen=True, forbid_unknown_fields=True)
     heights: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 2
     """Where the chain must go on: blocks wanted while they lie, and again after it."""
     transfers: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 0
-    """Transfers to send meanwhile, which must become final: for lies that are about transactions."""
+    """Transfers to send meanwhile, which must become final, again and again until all have lied: for lies that are
+    about transactions."""
 
     @property
     def trigger(self) -> Trigger:

@@ -48,9 +48,13 @@ class Lies(Fault):
             wish = write_wish(self._plot.behaviour, self._plot.trigger, f"{self._plot.seed}/{node}", accomplices)
             self.cluster.control(node, "byzantine", wish)
 
+    def has_begun(self) -> bool:
+        """Whether each of them has said that it lied."""
+        return all(self._count(node) for node in self._plot.nodes)
+
     def verify(self) -> str:
         self.require(
-            lambda: all(self._count(node) for node in self._plot.nodes),
+            self.has_begun,
             f"{self.node} to lie",
             lambda: ", ".join(node for node in self._plot.nodes if not self._count(node)) + " told no lie",
         )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from testbed.backends.base import Request
-from testbed.cluster import Cluster
+from testbed.cluster import Cluster, Condition
 from testbed.diagnosis import explain_standstill
 from testbed.scenario import Load
 from testbed.verdict import Outcome, RunEnded, Verdict
@@ -19,15 +19,41 @@ FAILING_MS = 1_000
 """How long a node that refuses to answer is watched before the refusal itself is the verdict."""
 
 
-def load(cluster: Cluster, step: Load) -> Workload:
-    """Send the workload phase by phase; each is final everywhere before the next begins."""
+def load(cluster: Cluster, step: Load, is_enough: Condition = lambda: True) -> Workload:
+    """Send the workload phase by phase; each is final everywhere before the next begins.
+
+    Transfers are sent again and again until it is enough, or the step's time is over.
+    """
     chain_id = next(health["chain_id"] for health in cluster.view.health.values() if health)
     workload = Workload(cluster.plan, step, chain_id)
     now_ms = cluster.backend.now_ms
     for make_phase in (workload.make_users, workload.make_deposits, workload.make_transfers):
         run_phase(cluster, make_phase(now_ms()), step.timeout_ms)
+    deadline_ms, count = now_ms() + step.timeout_ms, 0
+    while not is_enough() and now_ms() < deadline_ms:
+        count += 1
+        if count % 2:
+            # Else the same proposers might meet them each time.
+            wait_height(cluster, step.timeout_ms)
+        run_phase(cluster, workload.make_transfers(now_ms()), step.timeout_ms)
     ask_balances(cluster, workload)
     return workload
+
+
+def wait_height(cluster: Cluster, timeout_ms: int) -> None:
+    """Wait until a correct validator has one more block."""
+
+    def get_height() -> int:
+        return max(cluster.view.read_height.get(node, 0) for node in cluster.plan.correct_ids)
+
+    height = get_height()
+    cluster.require(
+        lambda: get_height() > height,
+        "progress",
+        "one more block",
+        timeout_ms,
+        explain=lambda: explain_standstill(cluster),
+    )
 
 
 def run_phase(cluster: Cluster, phase: Phase, timeout_ms: int) -> None:

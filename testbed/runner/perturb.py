@@ -38,12 +38,19 @@ def betray(cluster: Cluster, step: Byzantine, window: FaultWindow) -> Workload |
     """Lies from the first to the last, and the proof that the correct validators bore them. Gives what was sent."""
     plot = Plot(step.nodes, step.behaviour, step.trigger, cluster.plan.seed)
     fault = Lies(cluster, plot, step.timeout_ms)
-    work = Load(step.timeout_ms, users=WORK_USERS, transfers=step.transfers) if step.transfers else None
-    return endure(cluster, fault, window, step, work)
+    if not step.transfers:
+        return endure(cluster, fault, window, step)
+    transfers = Load(step.timeout_ms, users=WORK_USERS, transfers=step.transfers)
+    # Whoever lies about transactions does so only in its turn, and only where some wait then.
+    return endure(cluster, fault, window, step, lambda: load(cluster, transfers, fault.has_begun))
 
 
 def endure(
-    cluster: Cluster, fault: Fault, window: FaultWindow, step: Perturb | Byzantine, work: Load | None = None
+    cluster: Cluster,
+    fault: Fault,
+    window: FaultWindow,
+    step: Perturb | Byzantine,
+    work: Callable[[], Workload] | None = None,
 ) -> Workload | None:
     """Apply and verify a fault, show what it must do to the chain, undo it, and wait until the cluster is whole."""
     note(cluster, window, "asked", f"expected: the chain {window.progress.replace('_', ' ')} progress, {window.why}")
@@ -53,8 +60,7 @@ def endure(
     attempt(cluster, window, fault.apply)
     if window.progress == MUST_NOT:
         cluster.record("expectation", phase="begin", **expectation)
-    # What lies about transactions can be seen only while there are some.
-    workload = load(cluster, work) if work is not None else None
+    workload = work() if work is not None else None
     evidence = attempt(cluster, window, fault.verify)
     note(cluster, window, "applied", evidence)
     if window.progress == MUST:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from testbed import answers
-from testbed.backends.base import MESH, Answer, Backend, Connections, Containers, Cuts, Links, Request
+from testbed.backends.base import MESH, Answer, Backend, Connections, Containers, Cuts, Links, Losses, Request
 from testbed.byzantine import LIED
 from testbed.checkers.base import Checker
 from testbed.damage import LOSES, Harm
@@ -92,6 +92,12 @@ class Cluster:
         """What cuts links. Scenarios that need it are refused where a backend has none."""
         assert self.backend.cuts is not None, f"{self.backend.name} cuts no links"
         return self.backend.cuts
+
+    @property
+    def losses(self) -> Losses:
+        """What loses messages or packets. Scenarios that need it are refused where a backend has none."""
+        assert self.backend.losses is not None, f"{self.backend.name} loses nothing"
+        return self.backend.losses
 
     @property
     def links(self) -> Links:

@@ -8,6 +8,8 @@ CONTAINERS = "containers"
 TAILNET = "tailnet"
 CUTS = "cuts"
 """Links that the harness can cut."""
+LOSSES = "losses"
+"""Links over which the harness can lose what is sent."""
 LINKS = "links"
 """Links that belong to the harness."""
 CONNECTIONS = "connections"
@@ -17,6 +19,7 @@ REMEDIES: Mapping[str, str] = {
     CONTAINERS: "choose BACKEND=docker (testbed run … --backend docker)",
     TAILNET: "choose BACKEND=docker NETWORK=tailnet (testbed run … --backend docker --network tailnet)",
     CUTS: "choose any backend: each can cut links",
+    LOSSES: "choose any backend: each can lose what is sent",
     LINKS: "choose BACKEND=processes or BACKEND=simulation (testbed run … --backend processes)",
     CONNECTIONS: "choose BACKEND=processes (testbed run … --backend processes)",
 }
@@ -55,7 +58,8 @@ def find_backends(needs: Collection[str]) -> tuple[str, ...]:
 def get_offers(backend: str, network: str) -> frozenset[str]:
     """What a backend has of these; `network` matters to backends of containers only."""
     if backend == "simulation":
-        return frozenset({CUTS, LINKS})
+        return frozenset({CUTS, LOSSES, LINKS})
     if backend == "processes":
-        return frozenset({CUTS, LINKS, CONNECTIONS})
-    return frozenset({CONTAINERS, CUTS, TAILNET} if network == TAILNET else {CONTAINERS, CUTS})
+        return frozenset({CUTS, LOSSES, LINKS, CONNECTIONS})
+    offers = frozenset({CONTAINERS, CUTS, LOSSES})
+    return offers | {TAILNET} if network == TAILNET else offers

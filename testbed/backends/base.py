@@ -110,11 +110,21 @@ class Cuts(Protocol):
         """How many were kept from passing since the start."""
 
 
-class Links(Protocol):
-    """What only a backend can do to whom links belong. Rates and delays add up."""
+class Losses(Protocol):
+    """Where some of what validators send each other can be lost. Rates add up."""
+
+    unit: str
+    """What it counts: messages, or packets."""
 
     def change_rate(self, kind: str, by: float) -> None:
-        """Raise (or lower) the share of messages that meet `loss`, `duplicate` or `reorder`."""
+        """Raise (or lower) the share that meets `loss`; on `Links` also `duplicate` or `reorder`."""
+
+    def count(self, what: str) -> int:
+        """How many were `sent` or `lost`, since the start or the first loss."""
+
+
+class Links(Losses, Protocol):
+    """What only a backend can do to whom links belong. Delays add up too."""
 
     def change_delay(self, least_by_ms: int, most_by_ms: int) -> None:
         """Let messages take longer (or not so long any more): at least, and at most."""
@@ -146,6 +156,8 @@ class Backend(Protocol):
     """What faults and checks of containers act through; None on other backends."""
     cuts: Cuts | None
     """What cuts links; None where nothing in the scenario does."""
+    losses: Losses | None
+    """What loses messages or packets; None where nothing in the scenario does."""
     links: Links | None
     """What faults of links act through; None where those are not the harness's own."""
     connections: Connections | None

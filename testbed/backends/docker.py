@@ -26,13 +26,14 @@ import msgspec
 from tana.crypto.keys import KeyPair, Signer
 from tana.types.errors import SettingsError, TanaError, Unavailable
 from testbed.backends.asking import Asker
-from testbed.backends.base import CONTROL, MESH, Answer, Connections, Containers, Cuts, Links, Request
+from testbed.backends.base import CONTROL, MESH, Answer, Connections, Containers, Cuts, Links, Losses, Request
 from testbed.backends.docker_containers import DockerContainers
 from testbed.backends.docker_cuts import PacketCuts
 from testbed.backends.docker_engine import Compose, Engine, find_engine
 from testbed.backends.docker_image import Say, name_images, provide_images
 from testbed.backends.docker_leftovers import Watchdog, remove_run
 from testbed.backends.docker_logs import LogFollower, write_log
+from testbed.backends.docker_losses import PacketLosses
 from testbed.backends.docker_model import (
     CONTROL_FILE,
     DATA,
@@ -120,6 +121,7 @@ class DockerBackend:
         )
         self.containers: Containers | None = self._own
         self.cuts: Cuts | None = PacketCuts(self._own)
+        self.losses: Losses | None = PacketLosses(self._own, plan.node_ids)
         self.links: Links | None = None
         self.connections: Connections | None = None
         self._watchdog: Watchdog | None = None

@@ -54,17 +54,18 @@ class PacketCuts:
     def _make_rule(self, member: str, pair: Pair) -> tuple[str, ...]:
         source, target = pair
         side, peer = ("-d", target) if source == member else ("-s", source)
-        return (side, self._get_address(member, peer), *DROP)
+        return (side, find_address(self._containers, member, peer), *DROP)
 
-    def _get_address(self, member: str, peer: str) -> str:
-        """A peer's address as a member knows it."""
-        if self._containers.network != TAILNET:
-            return self._containers.get_underlay_ip(peer)
-        status = read_status(self._containers, member)
-        found = status.find_peer(peer) if status else None
-        if found is None or not found.ip:
-            raise NotApplied(f"{member}'s sidecar does not know {peer}'s address")
-        return found.ip
+
+def find_address(containers: Containers, member: str, peer: str) -> str:
+    """A peer's address as a member knows it, on the network that services use. Raises `NotApplied`."""
+    if containers.network != TAILNET:
+        return containers.get_underlay_ip(peer)
+    status = read_status(containers, member)
+    found = status.find_peer(peer) if status else None
+    if found is None or not found.ip:
+        raise NotApplied(f"{member}'s sidecar does not know {peer}'s address")
+    return found.ip
 
 
 def share_out(pairs: Sequence[Pair]) -> Iterator[tuple[str, list[Pair]]]:

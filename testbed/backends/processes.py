@@ -23,7 +23,7 @@ from tana.node.links import Address
 from tana.node.log import SignLog
 from tana.types.errors import Unavailable
 from testbed.backends.asking import Asker
-from testbed.backends.base import MESH, Answer, Connections, Containers, Cuts, Links, Pair, Request
+from testbed.backends.base import MESH, Answer, Connections, Containers, Cuts, Links, Losses, Pair, Request
 from testbed.backends.logs import LogFolder
 from testbed.backends.recovering import COMMAND, TIMEOUT_S, make_recovery, read_recovery
 from testbed.child import CONTROL_VARIABLE, PARENT_VARIABLE, ROUTES_VARIABLE
@@ -31,7 +31,7 @@ from testbed.damage import Harm, damage
 from testbed.faults import FAULTS
 from testbed.hooks import write_control_file
 from testbed.journal import collect_journals
-from testbed.needs import CONNECTIONS, CUTS, LINKS
+from testbed.needs import CONNECTIONS, CUTS, LINKS, LOSSES
 from testbed.plan import NodePlan, Plan
 from testbed.ports import HOST, HeldPorts
 from testbed.proxy.proxy import LinkProxy
@@ -59,6 +59,7 @@ class ProcessesBackend:
         self._asker = Asker(self.get_url)
         self._proxy = LinkProxy(list_targets(plan), str(plan.seed)) if has_link_faults(plan.scenario) else None
         self.cuts: Cuts | None = self._proxy
+        self.losses: Losses | None = self._proxy
         self.links: Links | None = self._proxy
         self.connections: Connections | None = self._proxy
 
@@ -258,7 +259,7 @@ def list_targets(plan: Plan) -> dict[Pair, Address]:
 def has_link_faults(scenario: Scenario) -> bool:
     """Whether something in it needs the link proxy."""
     faults = [FAULTS[step.fault] for step in scenario.steps if isinstance(step, Perturb)]
-    return any(fault.needs & {CUTS, LINKS, CONNECTIONS} for fault in faults)
+    return any(fault.needs & {CUTS, LOSSES, LINKS, CONNECTIONS} for fault in faults)
 
 
 def prepare_keys(plan: NodePlan, folder: Path) -> None:

@@ -17,7 +17,7 @@ from tana.mesh.service import MeshService
 from tana.node.hooks import Hooks
 from tana.node.recovery import Answer as RecoveryAnswer
 from tana.node.recovery import Slot, read_seen
-from testbed.backends.base import MESH, Answer, Connections, Containers, Cuts, Links, Request
+from testbed.backends.base import MESH, Answer, Connections, Containers, Cuts, Links, Losses, Request
 from testbed.backends.simulated_links import SimulatedLinks
 from testbed.backends.simulated_log import SimulatedLog
 from testbed.backends.simulated_validator import SimulatedValidator, format_time
@@ -62,6 +62,7 @@ class SimulationBackend:
         links = SimulatedLinks(self._network, keys)
         self.cuts: Cuts | None = links
         self._links = links
+        self.losses: Losses | None = links
         self.links: Links | None = links
         self._journals = MemoryJournals(lambda: self._scheduler.now_ms)
 

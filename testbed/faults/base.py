@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol
 
-from testbed.backends.base import Answer, Connections, Containers, Cuts, Links
+from testbed.backends.base import Answer, Connections, Containers, Cuts, Links, Losses
 from testbed.damage import Harm
 
 
@@ -23,6 +23,10 @@ class Cluster(Protocol):
     @property
     def cuts(self) -> Cuts:
         """For faults that cut links: in scenarios without one it is a bug to ask."""
+
+    @property
+    def losses(self) -> Losses:
+        """For faults that lose messages or packets: in scenarios without one it is a bug to ask."""
 
     @property
     def links(self) -> Links:

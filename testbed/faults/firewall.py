@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 
 from tana.types.errors import TanaError
@@ -44,10 +45,18 @@ class Firewall:
         commands = [("-D", hook, "-j", self._chain) for hook in self._hooks]
         self._run([*commands, ("-F", self._chain), ("-X", self._chain)])
 
+    def count(self) -> Counter[str]:
+        """Packets by what its rules did to them, such as `DROP`. Raises `NotApplied` where it is not there."""
+        packets: Counter[str] = Counter()
+        for line in self._run([("-nvxL", self._chain)]).splitlines():
+            row = line.split()
+            if len(row) > 2 and row[0].isdecimal():
+                packets[row[2]] += int(row[0])
+        return packets
+
     def count_dropped(self) -> int:
         """How many packets it has dropped. Raises `NotApplied` where it is not there."""
-        lines = self._run([("-nvxL", self._chain)]).splitlines()
-        return sum(int(fields[0]) for line in lines if (fields := line.split())[2:3] == ["DROP"])
+        return self.count()["DROP"]
 
     def _run(self, commands: Sequence[Sequence[str]]) -> str:
         # One container for all of them: each costs a moment.

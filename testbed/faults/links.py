@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from testbed.backends.base import Pair
+from testbed.backends.base import Losses, Pair
 from testbed.faults.base import Fault, NotApplied
 from testbed.needs import CUTS, LINKS
 
@@ -65,15 +65,21 @@ class RateFault(Fault):
     counted: ClassVar[str]
     """What the links count of it."""
 
+    @property
+    def traffic(self) -> Losses:
+        """What it acts through."""
+        return self.cluster.links
+
     def change(self, sign: int) -> None:
-        self.cluster.links.change_rate(self.kind, sign * self.rate)
+        self.traffic.change_rate(self.kind, sign * self.rate)
 
     def apply(self) -> None:
-        self._before = self.cluster.links.count(self.counted)
+        self._before = self.traffic.count(self.counted)
         self.change(1)
 
     def verify(self) -> str:
-        self.require(lambda: self._count() > 0, f"a message: {self.kind}", f"no message met {self.kind}")
+        unit = self.traffic.unit
+        self.require(lambda: self._count() > 0, f"{unit} that meet {self.kind}", f"no {unit} met {self.kind}")
         return self.describe_effect()
 
     def undo(self) -> None:
@@ -81,16 +87,18 @@ class RateFault(Fault):
         seen = (0, 0)
 
         def is_gone() -> bool:
-            """Messages have been sent since the last look, and none of them has met it."""
+            """Something has been sent since the last look, and none of it has met it."""
             nonlocal seen
             last_sent, last_met = seen
-            seen = (self.cluster.links.count("sent"), self.cluster.links.count(self.counted))
+            seen = (self.traffic.count("sent"), self.traffic.count(self.counted))
             return 0 < last_sent < seen[0] and seen[1] == last_met
 
-        self.require(is_gone, f"messages without {self.kind}", f"messages still meet {self.kind} after it was undone")
+        unit = self.traffic.unit
+        self.require(is_gone, f"{unit} without {self.kind}", f"{unit} still meet {self.kind} after it was undone")
 
     def describe_effect(self) -> str:
-        return f"{self.kind} met {self._count()} messages" if self._count() else ""
+        count = self._count()
+        return f"{self.kind} met {count} {self.traffic.unit}" if count else ""
 
     def _count(self) -> int:
-        return self.cluster.links.count(self.counted) - self._before
+        return self.traffic.count(self.counted) - self._before

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tana.types.errors import Conflict, Unavailable
-from testbed.backends.base import CONTROL, MESH, Answer, Cuts, Pair, Place, Verb
+from testbed.backends.base import CONTROL, MESH, Answer, Cuts, Losses, Pair, Place, Verb
 from testbed.clock import read_clock
 from testbed.damage import GARBLE, TEAR, WIPE_CHAIN, WIPE_SIGN_STATE, Harm
 from testbed.faults.data_wiped import BEHIND
@@ -50,6 +50,8 @@ class FakeContainers:
         self.received_bytes = 0
         self.packets = 7
         """What every rule of a packet filter has met."""
+        self.has_traffic = False
+        """Whether more comes whenever somebody looks."""
         self.scripts: list[tuple[str, str]] = []
 
     # ------------------------------------------------------------------ Containers
@@ -179,6 +181,7 @@ class FakeContainers:
         return ""
 
     def _list_chain(self, name: str, rules: list[str]) -> str:
+        self.packets += self.has_traffic
         packets = self.packets if self.drops_packets else 0
         lines = [f"Chain {name} (2 references)", "    pkts      bytes target     prot opt in     out     source"]
         lines += [f"{packets:8} {100 * packets:8} {rule.split()[-1]:10} 0 -- * * 0.0.0.0/0 0.0.0.0/0" for rule in rules]
@@ -241,6 +244,7 @@ class FakeCluster:
         self.containers = FakeContainers()
         self.links = FakeLinks()
         self.cuts: Cuts = self.links
+        self.losses: Losses = self.links
         self.connections = self.links
         self.node_ids: tuple[str, ...] = NODES
         self.obeys = True

@@ -10,10 +10,10 @@ from testbed.faults.base import NotApplied
 from testbed.faults.pause import Pause
 from testbed.faults.restart import Restart
 from testbed.faults.stop import Stop
-from testbed.needs import CONNECTIONS, CUTS, LINKS
+from testbed.needs import CONNECTIONS, CUTS, LINKS, LOSSES
 from tests.testbed.faults.fakes import NODE, ROW, FakeCluster
 
-OF_LINKS = {CUTS, LINKS, CONNECTIONS}
+OF_LINKS = {CUTS, LOSSES, LINKS, CONNECTIONS}
 KINDS = sorted(kind for kind, fault in FAULTS.items() if kind != "policy_denied" and not fault.needs & OF_LINKS)
 """Those that the fake can play; the others have tests of their own."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from testbed.backends.base import Answer, Connections, Containers, Cuts, Links
+from testbed.backends.base import Answer, Connections, Containers, Cuts, Links, Losses
 from testbed.byzantine import Trigger
 from testbed.damage import Harm
 from testbed.faults.base import NotApplied
@@ -34,6 +34,10 @@ class Liars:
 
     @property
     def links(self) -> Links:
+        raise NotImplementedError
+
+    @property
+    def losses(self) -> Losses:
         raise NotImplementedError
 
     @property

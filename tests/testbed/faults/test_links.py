@@ -9,11 +9,11 @@ from testbed.faults.base import NotApplied
 from testbed.faults.halves import Halves
 from testbed.faults.one_way import OneWay
 from testbed.faults.ring import Ring
-from testbed.needs import CONNECTIONS, CUTS, LINKS
+from testbed.needs import CONNECTIONS, CUTS, LINKS, LOSSES
 from tests.testbed.faults.fakes import NODE, FakeCluster
 
 FIVE = tuple(f"validator-{number}" for number in range(1, 6))
-OF_LINKS = sorted(kind for kind, fault in FAULTS.items() if fault.needs & {CUTS, LINKS, CONNECTIONS})
+OF_LINKS = sorted(kind for kind, fault in FAULTS.items() if fault.needs & {CUTS, LOSSES, LINKS, CONNECTIONS})
 
 
 def test_halves_cut_both_ways_between_the_sides() -> None:

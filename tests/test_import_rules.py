@@ -53,6 +53,8 @@ PURE = (
     "tana.node.inputs",
     "tana.node.effects",
     "tana.node.sync",
+    "tana.node.announcer",
+    "tana.node.gossip",
     "tana.mesh",
     "tana.mesh.registry*",
     "tana.mesh.bodies",

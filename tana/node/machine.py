@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tana.consensus.announcements import create_announcement, find_lacking
+from tana.consensus.announcements import find_lacking
 from tana.consensus.certificate import verify_certificate
 from tana.consensus.effects import Accuse, ConsensusEffect, Decide
 from tana.consensus.tendermint import Step, Tendermint, Timeouts
@@ -21,6 +21,7 @@ from tana.crypto.keys import Signer, Verifier
 from tana.ledger.evidence_pool import EvidencePool
 from tana.ledger.ledger import InvalidBlock, Ledger
 from tana.ledger.mempool import Admission, Mempool
+from tana.node.announcer import Announcer
 from tana.node.effects import (
     Admitted,
     Append,
@@ -36,6 +37,7 @@ from tana.node.effects import (
     ServeBlocks,
     SetTimer,
 )
+from tana.node.gossip import Gossip
 from tana.node.inputs import (
     Input,
     PeerConnected,
@@ -47,7 +49,7 @@ from tana.node.inputs import (
     TimerFired,
 )
 from tana.node.sync import Sync
-from tana.types.block import Block, Certificate, RawTransaction
+from tana.types.block import Block, Certificate
 from tana.types.errors import InvalidInput
 from tana.types.evidence import Evidence
 from tana.types.messages import (
@@ -71,18 +73,10 @@ EARLY_PARTS = 2
 """Blocks among them: they are large, and a height begins with one."""
 PART_INTERVAL_MS = 500
 """A block is sent to one peer again at most this often: it is large and may still be on its way."""
-IDLE_ANNOUNCEMENTS = 10
-"""While nothing is being decided, only every so many intervals bring an announcement."""
-OFFER_INTERVALS = 10
-"""Transactions that still wait are sent to the peers again once in so many announce intervals."""
-OFFERED_MAX = 1000
 EVIDENCE_REFUSALS_MAX = 8
 """Wrong evidence that a peer may send in one announce interval; what it sends after that is not looked at."""
 _OUTRUN = ("already_punished", "evidence_ahead")
 """Why evidence is refused that honest peers send while one of us is a block behind."""
-TRANSACTIONS_PER_MESSAGE = 100
-"""Few enough that their signatures, checked in one go, hold a vote up by a few ms only."""
-
 
 ConsensusMessage = Vote | Proposal | BlockPart | VoteQuorum
 
@@ -176,19 +170,8 @@ class Machine:
         self._sync = Sync()
         self._early: dict[bytes, deque[ConsensusMessage]] = {}
         self._part_sent_ms: dict[bytes, int] = {}
-        self._version = 0
-        """Grows with every input that may change what an announcement says, or what we answer to one."""
-        self._heard: dict[bytes, tuple[int, Announcement]] = {}
-        """Per peer the announcement to which there was nothing to say, and our version then."""
-        self._said: tuple[int, Announcement | None] = (0, None)
         self._evidence_refusals: dict[bytes, int] = {}
-        self._outbox: list[SignedTransaction] = []
-        self._intervals = 0
         self._committed_ms = 0
-        self._offered: dict[str, None] = {}
-        self._quiet_intervals = 0
-        self._announcements = 0
-        self._announced_step: tuple[int, int, int] = (0, 0, 0)
         self._effects: list[Effect] = []
         self._now_ms = 0
         self._handlers: dict[type, Callable[[bytes, Any], None]] = {
@@ -211,6 +194,8 @@ class Machine:
             sign_floor=sign_floor,
             max_block_bytes=ledger.genesis.parameters.maxBlockBytes,
         )
+        self._announcer = Announcer(self.core, self.evidence)
+        self._gossip = Gossip(mempool)
 
     # ------------------------------------------------------------------ the one verb
 
@@ -224,7 +209,7 @@ class Machine:
             handle = self._handlers.get(kind)
             if handle is not None and input.peer in self._early:
                 if kind is not Announcement:
-                    self._version += 1
+                    self._announcer.on_change()
                 handle(input.peer, input.message)
         else:
             self._on_other(input)
@@ -247,7 +232,7 @@ class Machine:
             case Started():
                 self._effects.append(SetTimer(Timer("announce"), self.config.announce_interval_ms))
                 self._start_height()
-        self._version += 1
+        self._announcer.on_change()
 
     # ------------------------------------------------------------------ Application of the consensus core
 
@@ -301,9 +286,7 @@ class Machine:
 
     def _on_announcement(self, peer: bytes, announcement: Announcement) -> None:
         self._sync.on_claim(peer, announcement.height)
-        # While a round waits, peers say the same again and again, and nothing has changed here either.
-        heard = (self._version, announcement)
-        if self._heard.get(peer) == heard:
+        if self._announcer.is_answered(peer, announcement):
             return
         sent = len(self._effects)
         self._effects += [Send(peer, told) for told in self.core.past.find_conflicting(announcement.past)]
@@ -315,17 +298,17 @@ class Machine:
             if announcement.height > self.core.height + 1:
                 self._request_blocks()
         elif announcement.height < self.core.height:
-            self._effects.append(Send(peer, self._create_announcement()))
+            self._effects.append(Send(peer, self._announcer.create()))
         else:
             lacking = find_lacking(self.core, announcement)
             for message in lacking:
                 if not isinstance(message, BlockPart) or self._may_send_part(peer):
                     self._effects.append(Send(peer, message))
             if announcement.step > Step.NEW_HEIGHT and self.core.step == Step.NEW_HEIGHT:
-                self._version += 1
+                self._announcer.on_change()
                 self._perform(self.core.on_work(self._now_ms))
             elif not lacking and len(self._effects) == sent:
-                self._heard[peer] = heard
+                self._announcer.note_answered(peer, announcement)
 
     def _on_evidence(self, peer: bytes, message: EvidenceMessage) -> None:
         if self._evidence_refusals.get(peer, 0) >= EVIDENCE_REFUSALS_MAX:
@@ -353,17 +336,15 @@ class Machine:
         for transaction in transactions:
             admission = self.mempool.add(transaction)
             admissions.append(admission)
-            if admission.status == "accepted":
-                if not self._outbox:
-                    self._effects.append(SetTimer(Timer("gossip"), self.config.gossip_delay_ms))
-                self._outbox.append(transaction)
+            if admission.status == "accepted" and self._gossip.add(transaction):
+                self._effects.append(SetTimer(Timer("gossip"), self.config.gossip_delay_ms))
         self._effects.append(Admitted(request_id, tuple(admissions)))
         self._start_work()
 
     def _on_timer(self, timer: Timer) -> None:
         match timer.kind:
             case "gossip":
-                self._gossip()
+                self._effects += [Broadcast(message) for message in self._gossip.take()]
             case "work":
                 self._start_work()
             case "sync":
@@ -377,12 +358,12 @@ class Machine:
             return
         self._early[peer] = deque(maxlen=EARLY_MESSAGES_PER_PEER)
         self._sync.on_connected(peer)
-        self._effects.append(Send(peer, self._create_announcement()))
-        self._effects += [Send(peer, message) for message in _pack(self.mempool.list_pending(OFFERED_MAX))]
+        self._effects.append(Send(peer, self._announcer.create()))
+        self._effects += [Send(peer, message) for message in self._gossip.list_pending()]
 
     def _on_disconnected(self, peer: bytes) -> None:
         self._early.pop(peer, None)
-        self._heard.pop(peer, None)
+        self._announcer.forget(peer)
         self._sync.on_disconnected(peer)
         self._part_sent_ms.pop(peer, None)
         self._evidence_refusals.pop(peer, None)
@@ -395,7 +376,7 @@ class Machine:
         records = [record for record in self._records if record.message.height == height]
         self._records = [record for record in self._records if record.message.height > height]
         self._part_sent_ms = {}
-        self._announcements = 0
+        self._announcer.count = 0
         self._perform(self.core.start_height(height, self.ledger.validators, self._now_ms, records))
         for early in self._early.values():
             waiting = list(early)
@@ -475,46 +456,16 @@ class Machine:
             powers = {item.node_id: item.power for item in members}
             self._effects.append(Report("validators_changed", {"from_height": block.height + 2, "powers": powers}))
 
-    # ------------------------------------------------------------------ announcements, gossip
-
-    def _create_announcement(self) -> Announcement:
-        version, said = self._said
-        if said is not None and version == self._version:
-            return said
-        announcement = create_announcement(self.core, self.evidence.accused)
-        if not announcement.past:
-            self._said = (self._version, announcement)
-        return announcement
+    # ------------------------------------------------------------------ announcements
 
     def _announce(self) -> None:
         self._effects.append(SetTimer(Timer("announce"), self.config.announce_interval_ms))
-        self._intervals += 1
         self._evidence_refusals = {}
-        if self._intervals % OFFER_INTERVALS == 0:
-            self._offer_again()
-        step = (self.core.height, self.core.round, int(self.core.step))
-        if step != self._announced_step:
-            self._announced_step = step
-            self._announcements = 0
-        elif self.core.step == Step.NEW_HEIGHT and self._quiet_intervals < IDLE_ANNOUNCEMENTS:
-            self._quiet_intervals += 1
-            return
-        self._quiet_intervals = 0
-        self._announcements += 1
-        self._effects.append(Broadcast(self._create_announcement()))
-        self.core.past.on_announced()
-        self._request_blocks()
-
-    def _gossip(self) -> None:
-        self._effects += [Broadcast(message) for message in _pack(self._outbox)]
-        self._outbox = []
-
-    def _offer_again(self) -> None:
-        """Send again what has waited for a whole period: its gossip was lost, or its proposer forgot it in a crash."""
-        pending = self.mempool.list_pending(OFFERED_MAX)
-        waiting = [transaction for transaction in pending if transaction.id in self._offered]
-        self._effects += [Broadcast(message) for message in _pack(waiting)]
-        self._offered = dict.fromkeys(transaction.id for transaction in pending)
+        self._effects += [Broadcast(message) for message in self._gossip.on_interval()]
+        announcement = self._announcer.on_interval()
+        if announcement is not None:
+            self._effects.append(Broadcast(announcement))
+            self._request_blocks()
 
     def _may_send_part(self, peer: bytes) -> bool:
         last_ms = self._part_sent_ms.get(peer)
@@ -601,7 +552,7 @@ class Machine:
             step_power=tally.power,
             quorum_power=core.validators.quorum_power,
             missing=missing,
-            announcements=self._announcements,
+            announcements=self._announcer.count,
             peers=tuple(sorted(self._early)),
             peer_heights=tuple(self._sync.claims().items()),
         )
@@ -640,13 +591,6 @@ class Machine:
         if self.ledger.validators.get_power(self.own_key) == 0:
             return "following"
         return "validating" if self.core.is_signing else "abstaining"
-
-
-def _pack(transactions: Sequence[SignedTransaction]) -> list[Transactions]:
-    """Messages that carry the transactions, in their order."""
-    raw = [RawTransaction(transaction.text, transaction.signature) for transaction in transactions]
-    starts = range(0, len(raw), TRANSACTIONS_PER_MESSAGE)
-    return [Transactions(tuple(raw[start : start + TRANSACTIONS_PER_MESSAGE])) for start in starts]
 
 
 def order_effects(effects: list[Effect]) -> list[Effect]:

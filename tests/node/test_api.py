@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tana.consensus.announcements import create_announcement
 from tana.crypto.keys import format_public_key
 from tana.ledger.mempool import Admission, Mempool
 from tana.node.api import NodeApi, NodeInfo
@@ -64,7 +65,7 @@ def test_pending_node_answers_health_only() -> None:
 def _announce(machine: Machine, peer: bytes, height: int) -> None:
     """A peer says that its last final block is `height`."""
     machine.step(PeerConnected(peer), 0)
-    announcement = msgspec.structs.replace(machine._create_announcement(), height=height + 1)
+    announcement = msgspec.structs.replace(create_announcement(machine.core), height=height + 1)
     machine.step(Received(peer, announcement), 0)
 
 

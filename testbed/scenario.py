@@ -19,6 +19,7 @@ from testbed.backends.base import MESH
 from testbed.byzantine import ALL_BEHAVIOURS, Trigger
 from testbed.faults import FAULTS
 from testbed.needs import CONTAINERS, REMEDIES, TAILNET
+from testbed.toml_lines import find_line
 
 Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=600_000)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?\Z")]
@@ -205,6 +206,18 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.powers or (1,) * self.validators
 
 
+_COMES_AFTER: dict[type[Step], type[Step]] = {
+    MakeGenesis: Approve,
+    Progress: MakeGenesis,
+    Load: MakeGenesis,
+    Perturb: MakeGenesis,
+    Byzantine: MakeGenesis,
+    Converge: MakeGenesis,
+}
+"""What a step cannot do without: there is no chain before the genesis, and none for nodes that nobody approved."""
+_STEP_NAMES = [kind.__struct_config__.tag for kind in Step.__args__]
+
+
 def describe_step(step: Step) -> str:
     """A step in a few words, for people: `perturb kill validator-3`."""
     words = [get_step_name(step).replace("_", " ")]
@@ -250,6 +263,7 @@ def parse_scenario(text: str, file: str, offers: Collection[str] | None = None) 
     _check_meaning(scenario, _Refusals(text, file))
     if offers is not None:
         _check_needs(scenario, _Refusals(text, file), offers)
+    _check_order(scenario, _Refusals(text, file))
     return scenario
 
 
@@ -261,7 +275,7 @@ class _Refusals:
         self._file = file
 
     def __call__(self, path: tuple[str | int, ...], message: str, remedy: str) -> SettingsError:
-        where = f"{self._file}:{_find_line(self._text, path)}"
+        where = f"{self._file}:{find_line(self._text, path)}"
         return SettingsError(f"{where}: {message}", remedy=remedy, field=_name(path))
 
 
@@ -308,6 +322,18 @@ def _check_meaning(scenario: Scenario, refuse: _Refusals) -> None:
             f"steps[{loads[1]}] sends the workload again, which steps[{loads[0]}] has sent",
             "a scenario sends it once: its users and nonces come from the seed",
         )
+
+
+def _check_order(scenario: Scenario, refuse: _Refusals) -> None:
+    for index, step in enumerate(scenario.steps):
+        needed = _COMES_AFTER.get(type(step))
+        if needed is not None and not any(isinstance(earlier, needed) for earlier in scenario.steps[:index]):
+            name, before = get_step_name(step), needed.__struct_config__.tag
+            raise refuse(
+                ("steps", index, "do"),
+                f'steps[{index}]: {name} comes before any do = "{before}", which it needs',
+                f'put do = "{before}" before it',
+            )
 
 
 def _has_load(step: Step) -> bool:
@@ -364,6 +390,8 @@ def _check_trigger(index: int, step: Byzantine, refuse: _Refusals) -> None:
 
 
 def _check_fault(scenario: Scenario, index: int, step: Perturb, refuse: _Refusals) -> None:
+    if not step.fault:
+        raise refuse(("steps", index, "fault"), f"steps[{index}].fault is missing", "`testbed list` names the faults")
     if step.fault not in FAULTS:
         raise refuse(
             ("steps", index, "fault"),
@@ -377,6 +405,10 @@ def _check_fault(scenario: Scenario, index: int, step: Perturb, refuse: _Refusal
             f"steps[{index}].node {step.node!r}: {step.fault} always acts on {fault.fixed_target}",
             "leave it out",
         )
+    if not fault.fixed_target and not step.node:
+        raise refuse(
+            ("steps", index, "node"), f"steps[{index}].node is missing", f"use one of {', '.join(scenario.node_ids)}"
+        )
     if not fault.fixed_target and step.node not in scenario.node_ids:
         raise refuse(
             ("steps", index, "node"),
@@ -385,6 +417,8 @@ def _check_fault(scenario: Scenario, index: int, step: Perturb, refuse: _Refusal
         )
     if step.peers and not fault.takes_peers:
         raise refuse(("steps", index, "peers"), f"steps[{index}].peers: {step.fault} has none", "leave them out")
+    if len(set(step.peers)) < len(step.peers):
+        raise refuse(("steps", index, "peers"), f"steps[{index}].peers names a member twice", "name it once")
     others = [*(name for name in scenario.node_ids if name != step.node), MESH]
     for peer in step.peers:
         if peer not in others:
@@ -411,44 +445,34 @@ def _explain(text: str, file: str, values: dict[str, Any], message: str) -> Sett
     if unknown := _UNKNOWN.search(reason):
         path = (*path, unknown.group(1))
         return SettingsError(
-            f"{file}:{_find_line(text, path)}: {_name(path)} is not a field that scenarios have",
+            f"{file}:{find_line(text, path)}: {_name(path)} is not a field that scenarios have",
             remedy="remove it or correct its spelling",
             field=_name(path),
         )
     if missing := _MISSING.search(reason):
         name = _name((*path, missing.group(1)))
         return SettingsError(
-            f"{file}:{_find_line(text, path)}: {name} is missing", remedy=f"give {name} a value", field=name
+            f"{file}:{find_line(text, path)}: {name} is missing", remedy=f"give {name} a value", field=name
         )
+    remedy = "correct the value"
+    if path[-1:] == ("do",):
+        reason, remedy = "there is no such step", f"use one of {', '.join(sorted(_STEP_NAMES))}"
+    elif path == ("name",):
+        reason, remedy = "not a name", "use up to 42 small letters, digits and hyphens, no hyphen at either end"
+    reason = reason.replace("`", "").replace("Expected", "expected")
     return SettingsError(
-        f"{file}:{_find_line(text, path)}: {_name(path)}: {reason}", remedy="correct the value", field=_name(path)
+        f"{file}:{find_line(text, path)}: {_name(path)} is {_get(values, path)!r:.60}: {reason}",
+        remedy=remedy,
+        field=_name(path),
     )
+
+
+def _get(values: Any, path: tuple[str | int, ...]) -> Any:
+    for part in path:
+        values = values[part]
+    return values
 
 
 def _name(path: tuple[str | int, ...]) -> str:
     name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return name.lstrip(".") or "the scenario"
-
-
-def _find_line(text: str, path: tuple[str | int, ...]) -> int:
-    """The line (from 1) where a field stands, or that of its nearest parent."""
-    table, index = "", -1
-    keys = [part for part in path if isinstance(part, str)]
-    wanted_table = keys[0] if len(keys) > 1 or any(isinstance(part, int) for part in path) else ""
-    wanted_index = next((part for part in path if isinstance(part, int)), -1)
-    best = 1
-    for number, line in enumerate(text.splitlines(), start=1):
-        if header := re.match(r"\s*\[\[?\s*([\w.-]+)\s*\]\]?", line):
-            array = line.lstrip().startswith("[[")
-            index = index + 1 if array and header.group(1) == table else (0 if array else -1)
-            table = header.group(1)
-            if (not wanted_table and keys and table == keys[0]) or (table == wanted_table and index == wanted_index):
-                best = number
-        elif (
-            keys
-            and table == wanted_table
-            and index == wanted_index
-            and re.match(rf"\s*{re.escape(keys[-1])}\s*=", line)
-        ):
-            return number
-    return best

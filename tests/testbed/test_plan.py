@@ -107,8 +107,9 @@ def test_expectation_with_traitors(validators: int, broken: int, traitors: int, 
 
 def plan_lies(validators: int, *steps: str) -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
     """What must happen in each window: progress, who is broken, who is punished."""
-    head = f'name = "x"\ndescription = "x"\nvalidators = {validators}\n[[steps]]\ndo = "start"\n'
-    text = head + "".join(f"[[steps]]\n{step}\n" for step in steps)
+    head = f'name = "x"\ndescription = "x"\nvalidators = {validators}\n'
+    ready = ('do = "start"', 'do = "approve"', 'do = "genesis"')
+    text = head + "".join(f"[[steps]]\n{step}\n" for step in (*ready, *steps))
     timeline = make_timeline(parse_scenario(text, "x.toml"))
     return [(window.progress, window.broken, window.guilty) for window in timeline]
 
@@ -141,5 +142,5 @@ def test_who_withholds_now_and_then_only_may_as_well_be_there() -> None:
 
 
 def test_invalid_transfers_while_the_chain_may_stand_still() -> None:
-    with pytest.raises(SettingsError, match=r"steps\[1\]\.transfers: they could not become final"):
+    with pytest.raises(SettingsError, match=r"steps\[3\]\.transfers: they could not become final"):
         plan_lies(3, lie("censorship", "validator-3", more="transfers = 3"))

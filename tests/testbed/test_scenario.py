@@ -13,6 +13,7 @@ from tests.testbed.forging import CONVERGE
 
 HEAD = 'name = "small"\ndescription = "A small one."\nvalidators = 2\n'
 START = '\n[[steps]]\ndo = "start"\n'
+READY = START + '[[steps]]\ndo = "approve"\n[[steps]]\ndo = "genesis"\n'
 
 
 def refuse(text: str) -> SettingsError:
@@ -77,17 +78,18 @@ def test_invalid_missing_validators() -> None:
 
 def test_invalid_wrong_type() -> None:
     error = refuse(HEAD.replace("= 2", '= "two"') + START)
-    assert error.message.startswith("small.toml:3: validators: Expected `int`")
+    assert error.message.startswith("small.toml:3: validators is 'two': expected int, got str")
 
 
 def test_invalid_out_of_range() -> None:
     error = refuse(HEAD + START + '[[steps]]\ndo = "load"\nusers = 1\n')
-    assert error.message.startswith("small.toml:9: steps[1].users: Expected `int` >= 2")
+    assert error.message.startswith("small.toml:9: steps[1].users is 1: expected int >= 2")
 
 
 def test_invalid_unknown_step() -> None:
     error = refuse(HEAD + START + '[[steps]]\ndo = "dance"\n')
-    assert error.message.startswith("small.toml:8: steps[1].do: Invalid value 'dance'")
+    assert error.message == "small.toml:8: steps[1].do is 'dance': there is no such step"
+    assert "use one of approve, byzantine, converge" in error.remedy
 
 
 def test_invalid_unknown_fault() -> None:
@@ -105,9 +107,16 @@ PERTURB = START + '[[steps]]\ndo = "perturb"\n'
 
 
 def test_a_fault_with_a_target_of_its_own_and_one_between_peers() -> None:
-    text = HEAD + PERTURB + 'fault = "control_down"\n' + PERTURB.replace(START, "") + 'fault = "partition"\n'
+    text = (
+        HEAD
+        + READY
+        + PERTURB.removeprefix(START)
+        + 'fault = "control_down"\n'
+        + PERTURB.replace(START, "")
+        + 'fault = "partition"\n'
+    )
     scenario = parse_scenario(text + 'node = "validator-1"\npeers = ["mesh"]\n', "small.toml")
-    assert [describe_step(step) for step in scenario.steps[1:]] == [
+    assert [describe_step(step) for step in scenario.steps[3:]] == [
         "perturb control_down",
         "perturb partition validator-1 from mesh",
     ]
@@ -171,14 +180,14 @@ def test_invalid_fault_of_connections_where_the_harness_carries_none(backend: st
 
 @pytest.mark.parametrize("backend", ["simulation", "processes", "docker"])
 def test_every_backend_cuts_links(backend: str) -> None:
-    text = HEAD + PERTURB + 'fault = "partition"\nnode = "validator-1"\n'
+    text = HEAD + READY + PERTURB.removeprefix(START) + 'fault = "partition"\nnode = "validator-1"\n'
     assert parse_scenario(text, "small.toml", get_offers(backend, "")).validators == 2
 
 
 def test_a_backend_that_can_do_it() -> None:
-    text = HEAD + PERTURB + 'fault = "sidecar_stopped"\nnode = "validator-1"\n'
+    text = HEAD + READY + PERTURB.removeprefix(START) + 'fault = "sidecar_stopped"\nnode = "validator-1"\n'
     assert parse_scenario(text, "small.toml", get_offers("docker", "tailnet")).validators == 2
-    plain = HEAD + PERTURB + 'fault = "pause"\nnode = "validator-1"\n'
+    plain = HEAD + READY + PERTURB.removeprefix(START) + 'fault = "pause"\nnode = "validator-1"\n'
     assert parse_scenario(plain, "small.toml", get_offers("processes", "")).validators == 2
 
 
@@ -258,8 +267,48 @@ def test_invalid_workload_sent_twice() -> None:
 
 
 def test_a_byzantine_step() -> None:
-    text = HEAD + BETRAYAL + 'behaviour = "replay"\nnodes = ["validator-2"]\nat_rounds = [1]\nprobability = 0.5\n'
-    step = parse_scenario(text, "small.toml").steps[1]
+    text = (
+        HEAD
+        + READY
+        + BETRAYAL.removeprefix(START)
+        + 'behaviour = "replay"\nnodes = ["validator-2"]\nat_rounds = [1]\nprobability = 0.5\n'
+    )
+    step = parse_scenario(text, "small.toml").steps[3]
     assert isinstance(step, Byzantine)
     assert describe_step(step) == "byzantine replay validator-2"
     assert (step.trigger.rounds, step.trigger.probability) == ((1,), 0.5)
+
+
+FAULT = PERTURB + 'node = "validator-1"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "field", "words"),
+    [
+        ("", 1, "name", "name is missing"),
+        (HEAD, 1, "steps", "steps is missing"),
+        (HEAD.replace("small", "../x") + START, 1, "name", "name is '../x': not a name"),
+        (HEAD.replace("2", "0") + START, 3, "validators", "validators is 0: expected int >= 1"),
+        (HEAD.replace("2", "99999999999999999999") + START, 3, "validators", "expected int <= 32"),
+        (HEAD.replace("2", "4.5") + START, 3, "validators", "validators is 4.5: expected int, got float"),
+        (HEAD.replace("2", "true") + START, 3, "validators", "expected int, got bool"),
+        (HEAD + "powers = [\n  1,\n  -1]\n" + START, 6, "powers[1]", "powers[1] is -1: expected int >= 1"),
+        (HEAD + "timing.color = 1\n" + START, 4, "timing.color", "is not a field"),
+        (HEAD + "timing = { color = 1 }\n" + START, 4, "timing.color", "is not a field"),
+        (HEAD + 'steps = [\n{ do = "start" },\n{ do = "dance" },\n]\n', 6, "steps[1].do", "there is no such step"),
+        (HEAD + START + '"do" = "x"\n', 7, "", "not TOML"),
+        (HEAD + START + "timeout_ms = 0\n", 7, "steps[0].timeout_ms", "expected int >= 1"),
+        (HEAD + PERTURB, 7, "steps[1].fault", "fault is missing"),
+        (HEAD + PERTURB + 'fault = "kill"\n', 7, "steps[1].node", "node is missing"),
+        (HEAD + PERTURB + 'fault = "kill"\nnode = "mesh"\n', 10, "steps[1].node", "'mesh' is not a validator"),
+        (HEAD + FAULT + 'fault = "kill"\nheights = 0\n', 11, "steps[1].heights", "heights is 0"),
+        (HEAD + FAULT + 'fault = "one_way"\npeers = ["mesh", "mesh"]\n', 11, "steps[1].peers", "a member twice"),
+        (HEAD + START + '[[steps]]\ndo = "genesis"\n', 8, "steps[1].do", 'before any do = "approve"'),
+        (HEAD + FAULT + 'fault = "kill"\n', 8, "steps[1].do", 'before any do = "genesis"'),
+        (HEAD + START + '[[steps]]\ndo = "load"\n', 8, "steps[1].do", 'before any do = "genesis"'),
+    ],
+)
+def test_invalid_scenario_names_line_and_field(text: str, line: int, field: str, words: str) -> None:
+    error = refuse(text)
+    assert (error.field, words in error.message) == (field, True), error.message
+    assert error.message.startswith(f"small.toml:{line}: ") or f"line {line}," in error.message

@@ -231,6 +231,9 @@ class Tendermint:
             self._effects += self._accuse(Evidence.create(conflicting, vote))
         if self.votes.add(vote, self.round):
             self._effects.append(Append(Seen(vote)))
+            if conflicting is not None:
+                # Nobody else may ever hear both: after a restart the log shows them again.
+                self._effects.append(Flush())
             self._wake()
         return True
 

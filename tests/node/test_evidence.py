@@ -21,6 +21,7 @@ from tana.types.messages import (
     PeerMessage,
     Proposal,
     Vote,
+    VoteQuorum,
     proposal_sign_bytes,
     vote_sign_bytes,
 )
@@ -150,6 +151,55 @@ def test_evidence_reaches_a_node_whose_copy_was_lost_and_is_sent_no_more_then() 
     end_ms = net.now_ms + 10_000
     net.run_until(lambda: net.now_ms >= end_ms)
     assert len(sent) == settled
+
+
+def hold_height(net: MachineNet) -> None:
+    """Nothing is decided any more: votes and proposals are lost, but for those that a test gives itself."""
+    net.is_lost = lambda sender, receiver, message: isinstance(message, Vote | Proposal | VoteQuorum)
+
+
+def restart(net: MachineNet, *indices: int) -> None:
+    for index in indices:
+        net.stop(index)
+    for index in indices:
+        net.start(index)
+
+
+def knows(net: MachineNet, index: int) -> bool:
+    return net.keys[TRAITOR].public_key in net.nodes[index].machine.evidence.accused
+
+
+def test_a_restarted_node_gets_from_its_peers_the_evidence_that_it_held() -> None:
+    net = MachineNet(4)
+    net.run_until(net.all_at(1))
+    hold_height(net)
+    evidence = accuse(net.keys[TRAITOR], 1, chain_id=net.genesis.compute_chain_id())
+    net.give(net.nodes[0], Received(net.keys[1].public_key, EvidenceMessage(evidence)))
+    net.run_until(lambda: all(knows(net, index) for index in range(3)))
+    restart(net, 0)
+    assert not knows(net, 0)
+    net.run_until(lambda: knows(net, 0))
+    net.is_lost = lambda sender, receiver, message: False
+    net.run_until(everybody_convicts(net, TRAITOR))
+
+
+def test_a_node_that_alone_held_evidence_finds_it_in_its_log_again() -> None:
+    """Both votes are durable at once; all nodes restart, and nobody else has heard of them."""
+    net = MachineNet(4)
+    net.run_until(net.all_at(1))
+    net.is_lost = lambda sender, receiver, message: True
+    node, chain_id = net.nodes[0], net.genesis.compute_chain_id()
+    height = node.machine.core.height
+    vote = net.keys[TRAITOR].sign(vote_sign_bytes(chain_id, PREVOTE, height, 0, None))
+    first = Vote(PREVOTE, height, 0, None, net.keys[TRAITOR].public_key, vote)
+    for message in (first, contradict(net.keys[TRAITOR], chain_id, first)):
+        net.give(node, Received(net.keys[1].public_key, message))
+    assert knows(net, 0)
+    restart(net, *range(4))
+    assert knows(net, 0)
+    assert not any(knows(net, index) for index in range(1, 4))
+    net.is_lost = lambda sender, receiver, message: False
+    net.run_until(everybody_convicts(net, TRAITOR), limit_ms=120_000)
 
 
 def test_restarts_frame_nobody() -> None:

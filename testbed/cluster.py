@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from testbed import answers
-from testbed.backends.base import MESH, Answer, Backend, Connections, Containers, Cuts, Links, Losses, Request
+from testbed.backends.base import MESH, Answer, Backend, Containers, Cuts, Links, Losses, Request
 from testbed.byzantine import LIED
 from testbed.checkers.base import Checker
 from testbed.damage import LOSES, Harm
@@ -104,12 +104,6 @@ class Cluster:
         """What acts on links. Scenarios that need it are refused where a backend has none."""
         assert self.backend.links is not None, f"{self.backend.name} has no links of its own"
         return self.backend.links
-
-    @property
-    def connections(self) -> Connections:
-        """What acts on connections. Scenarios that need it are refused where a backend has none."""
-        assert self.backend.connections is not None, f"{self.backend.name} carries no connections"
-        return self.backend.connections
 
     # ------------------------------------------------------------------ the record
 

@@ -13,7 +13,7 @@ LOSSES = "losses"
 LINKS = "links"
 """Links that belong to the harness."""
 CONNECTIONS = "connections"
-"""Links that are real connections, which the harness carries."""
+"""Links that are real connections, whose ends may disagree about them."""
 
 REMEDIES: Mapping[str, str] = {
     CONTAINERS: "choose BACKEND=docker (testbed run … --backend docker)",

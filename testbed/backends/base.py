@@ -132,14 +132,10 @@ class Links(Losses, Protocol):
     def count(self, what: str) -> int:
         """Messages `sent`, `lost`, `duplicated`, `reordered` or `delayed` since the start."""
 
-
-class Connections(Protocol):
-    """What only a backend can do that carries real connections."""
-
     def reset(self, pairs: Sequence[Pair]) -> int:
-        """End connections of the first of each pair to the second abruptly, at the first's end; how many there were.
+        """End connections of the first of each pair to the second abruptly; how many there were.
 
-        The second learns of it over the link, if that carries anything.
+        Where the harness carries real connections, the second learns of it over the link, if that carries anything.
         """
 
     def limit(self, bytes_per_second: int) -> None:
@@ -160,8 +156,6 @@ class Backend(Protocol):
     """What loses messages or packets; None where nothing in the scenario does."""
     links: Links | None
     """What faults of links act through; None where those are not the harness's own."""
-    connections: Connections | None
-    """What faults of connections act through; None where the harness carries none."""
 
     def start_mesh(self) -> None:
         """Start the mesh. Returns at once; raises `TanaError` where it cannot even be tried."""

@@ -26,7 +26,7 @@ import msgspec
 from tana.crypto.keys import KeyPair, Signer
 from tana.types.errors import SettingsError, TanaError, Unavailable
 from testbed.backends.asking import Asker
-from testbed.backends.base import CONTROL, MESH, Answer, Connections, Containers, Cuts, Links, Losses, Request
+from testbed.backends.base import CONTROL, MESH, Answer, Containers, Cuts, Links, Losses, Request
 from testbed.backends.docker_containers import DockerContainers
 from testbed.backends.docker_cuts import PacketCuts
 from testbed.backends.docker_engine import Compose, Engine, find_engine
@@ -123,7 +123,6 @@ class DockerBackend:
         self.cuts: Cuts | None = PacketCuts(self._own)
         self.losses: Losses | None = PacketLosses(self._own, plan.node_ids)
         self.links: Links | None = None
-        self.connections: Connections | None = None
         self._watchdog: Watchdog | None = None
         self._followers: dict[str, LogFollower] = {}
         self._starting: dict[str, Future[None]] = {}

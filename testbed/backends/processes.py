@@ -23,7 +23,7 @@ from tana.node.links import Address
 from tana.node.log import SignLog
 from tana.types.errors import Unavailable
 from testbed.backends.asking import Asker
-from testbed.backends.base import MESH, Answer, Connections, Containers, Cuts, Links, Losses, Pair, Request
+from testbed.backends.base import MESH, Answer, Containers, Cuts, Links, Losses, Pair, Request
 from testbed.backends.logs import LogFolder
 from testbed.backends.recovering import COMMAND, TIMEOUT_S, make_recovery, read_recovery
 from testbed.child import CONTROL_VARIABLE, PARENT_VARIABLE, ROUTES_VARIABLE
@@ -61,7 +61,6 @@ class ProcessesBackend:
         self.cuts: Cuts | None = self._proxy
         self.losses: Losses | None = self._proxy
         self.links: Links | None = self._proxy
-        self.connections: Connections | None = self._proxy
 
     # ------------------------------------------------------------------ starting and ending
 

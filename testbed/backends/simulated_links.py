@@ -44,6 +44,13 @@ class SimulatedLinks:
     def count_cut(self) -> int:
         return self._network.cut + self._mesh_cut
 
+    def reset(self, pairs: Sequence[Pair]) -> int:
+        return self._network.reset_links(self._list_keys(pairs))
+
+    def limit(self, bytes_per_second: int) -> None:
+        self._note_delayed()
+        self._network.conditions.bytes_per_second = bytes_per_second
+
     def may_ask_mesh(self, node: str) -> bool:
         """Whether a node's question to the mesh, and the answer, pass now."""
         may_ask = self.carries((node, MESH)) and self.carries((MESH, node))
@@ -54,7 +61,7 @@ class SimulatedLinks:
         self._network.change_rate(kind, by)
 
     def change_delay(self, least_by_ms: int, most_by_ms: int) -> None:
-        self._delayed, self._sent = self.count("delayed"), self._network.sent
+        self._note_delayed()
         self._added_ms += most_by_ms
         self._network.conditions.delay_ms_min += least_by_ms
         self._network.conditions.delay_ms_max += most_by_ms
@@ -66,9 +73,16 @@ class SimulatedLinks:
             "lost": network.lost,
             "duplicated": network.duplicated,
             "reordered": network.reordered,
-            "delayed": self._delayed + (network.sent - self._sent if self._added_ms else 0),
+            "delayed": self._delayed + (network.sent - self._sent if self._is_slow() else 0),
         }
         return counts[what]
+
+    def _is_slow(self) -> bool:
+        """Whether every message takes longer than usual."""
+        return bool(self._added_ms or self._network.conditions.bytes_per_second)
+
+    def _note_delayed(self) -> None:
+        self._delayed, self._sent = self.count("delayed"), self._network.sent
 
     def _list_keys(self, pairs: Sequence[Pair]) -> list[tuple[bytes, bytes]]:
         return [(self._keys[one], self._keys[other]) for one, other in pairs if MESH not in (one, other)]

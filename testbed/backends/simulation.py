@@ -17,7 +17,7 @@ from tana.mesh.service import MeshService
 from tana.node.hooks import Hooks
 from tana.node.recovery import Answer as RecoveryAnswer
 from tana.node.recovery import Slot, read_seen
-from testbed.backends.base import MESH, Answer, Connections, Containers, Cuts, Links, Losses, Request
+from testbed.backends.base import MESH, Answer, Containers, Cuts, Links, Losses, Request
 from testbed.backends.simulated_links import SimulatedLinks
 from testbed.backends.simulated_log import SimulatedLog
 from testbed.backends.simulated_validator import SimulatedValidator, format_time
@@ -44,7 +44,6 @@ class SimulationBackend:
     name = "simulation"
     is_virtual = True
     containers: Containers | None = None
-    connections: Connections | None = None
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan

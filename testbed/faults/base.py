@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol
 
-from testbed.backends.base import Answer, Connections, Containers, Cuts, Links, Losses
+from testbed.backends.base import Answer, Containers, Cuts, Links, Losses
 from testbed.damage import Harm
 
 
@@ -31,10 +31,6 @@ class Cluster(Protocol):
     @property
     def links(self) -> Links:
         """For faults of links: on backends that have none of their own it is a bug to ask."""
-
-    @property
-    def connections(self) -> Connections:
-        """For faults of connections: on backends that carry none it is a bug to ask."""
 
     def kill(self, node: str) -> None: ...
 

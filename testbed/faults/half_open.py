@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from testbed.faults.base import NotApplied
 from testbed.faults.one_way import OneWay
-from testbed.needs import CONNECTIONS, CUTS
+from testbed.needs import CONNECTIONS, CUTS, LINKS
 
 
 class HalfOpen(OneWay):
@@ -12,12 +12,12 @@ class HalfOpen(OneWay):
     is back and knows nothing of the connection."""
 
     kind = "half_open"
-    needs = frozenset({CUTS, CONNECTIONS})
+    needs = frozenset({CUTS, LINKS, CONNECTIONS})
     _resets = 0
 
     def apply(self) -> None:
         super().apply()
-        self._resets = self.cluster.connections.reset(self._pairs)
+        self._resets = self.cluster.links.reset(self._pairs)
 
     def verify(self) -> str:
         if not self._resets:

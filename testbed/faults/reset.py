@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from testbed.faults.base import Fault, NotApplied
-from testbed.needs import CONNECTIONS
+from testbed.needs import CUTS, LINKS
 
 
 class Reset(Fault):
     kind = "reset"
     removes_power = False
-    needs = frozenset({CONNECTIONS})
+    needs = frozenset({CUTS, LINKS})
     takes_peers = True
     _resets = 0
 
     def apply(self) -> None:
         self.get_height_before()
-        connections = self.cluster.connections
         self._others = self.peers or tuple(name for name in self.cluster.node_ids if name != self.node)
-        self._resets = connections.reset([(self.node, other) for other in self._others])
+        self._resets = self.cluster.links.reset([(self.node, other) for other in self._others])
 
     def verify(self) -> str:
         if not self._resets:

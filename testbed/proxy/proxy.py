@@ -38,7 +38,7 @@ class _Door:
 
 
 class LinkProxy:
-    """See `Cuts`, `Links` and `Connections` in `testbed.backends.base`.
+    """See `Cuts` and `Links` in `testbed.backends.base`.
 
     `targets` are the addresses at which members listen, by (who dials, whom). Raises `Unavailable` where the system has
     no more ports. `stop` ends it and all connections through it.
@@ -113,8 +113,6 @@ class LinkProxy:
 
     def count(self, what: str) -> int:
         return self._do(lambda: self._traffic.counts[what])
-
-    # ------------------------------------------------------------------ Connections
 
     def reset(self, pairs: Sequence[Pair]) -> int:
         return self._do(lambda: self._reset(pairs))

@@ -38,6 +38,8 @@ class Conditions:
     reorder: float = 0.0
     reorder_delay_ms: int = 30
     """How much later than it should a message comes that is overtaken by others."""
+    bytes_per_second: int = 0
+    """What each direction of a link carries at most, where messages are encoded; 0 is as much as comes."""
 
 
 class Endpoint(Protocol):
@@ -67,7 +69,7 @@ Pair = tuple[bytes, bytes]
 class _Link:
     """One direction of a link that is up."""
 
-    __slots__ = ("arrival_ms", "pair", "source", "target")
+    __slots__ = ("arrival_ms", "free_us", "pair", "source", "target")
 
     def __init__(self, source: Endpoint, target: Endpoint) -> None:
         self.source = source
@@ -75,6 +77,8 @@ class _Link:
         self.pair = (source.key, target.key)
         self.arrival_ms = 0
         """When the last message in order arrives."""
+        self.free_us = 0
+        """When it has carried what it took at its rate, in µs."""
 
 
 Inspector = Callable[[bytes, bytes, PeerMessage], int]
@@ -181,6 +185,16 @@ class Network:
         if is_noticed:
             self.review()
 
+    def reset_links(self, pairs: Iterable[Pair]) -> int:
+        """End links that are up, which both nodes notice; they are dialled again. How many there were."""
+        count = 0
+        for one, other in pairs:
+            link = self._links.get(one, {}).get(other)
+            if link is not None:
+                count += 1
+                self._dial_again(link)
+        return count
+
     def is_cut(self, source: bytes, target: bytes) -> bool:
         return (source, target) in self._cuts
 
@@ -210,6 +224,10 @@ class Network:
             return
         spread_ms = conditions.delay_ms_max - conditions.delay_ms_min + 1
         arrival_ms = scheduler.now_ms + conditions.delay_ms_min + int(chance() * spread_ms)
+        if conditions.bytes_per_second and isinstance(data, bytes):
+            now_us = 1000 * scheduler.now_ms
+            link.free_us = max(link.free_us, now_us) + 1_000_000 * len(data) // conditions.bytes_per_second
+            arrival_ms += (link.free_us - now_us) // 1000
         if self._slow:
             source, target = link.pair
             arrival_ms += self._slow.get(source, 0) + self._slow.get(target, 0)
@@ -246,8 +264,7 @@ class Network:
         except InvalidInput:
             # A real link is closed by whoever gets such a frame, and dialled again.
             if target.key in self._links[source.key]:
-                self._unlink(source, target)
-                self._scheduler.call_after(2 * CONNECT_MS, self._connect, source, target)
+                self._dial_again(link)
             return
         target.on_message(link.pair[0], message)
 
@@ -280,6 +297,11 @@ class Network:
         del self._links[other.key][one.key]
         self._scheduler.call_after(CONNECT_MS, self._disconnect, one, other.key)
         self._scheduler.call_after(CONNECT_MS, self._disconnect, other, one.key)
+
+    def _dial_again(self, link: _Link) -> None:
+        """End a link that is up and make it anew."""
+        self._unlink(link.source, link.target)
+        self._scheduler.call_after(2 * CONNECT_MS, self._connect, link.source, link.target)
 
     def _disconnect(self, endpoint: Endpoint, peer: bytes) -> None:
         if self._is_up(endpoint) and peer not in self._links[endpoint.key]:

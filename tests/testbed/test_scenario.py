@@ -168,12 +168,17 @@ def test_invalid_fault_of_links_where_they_are_not_the_harness_s_own() -> None:
         assert parse_scenario(text, "links.toml", get_offers(backend, "")).validators == 5
 
 
-@pytest.mark.parametrize(("backend", "network"), [("simulation", ""), ("docker", "bridge"), ("docker", "tailnet")])
-def test_invalid_fault_of_connections_where_the_harness_carries_none(backend: str, network: str) -> None:
-    text = HEAD + PERTURB + 'fault = "reset"\nnode = "validator-1"\n'
-    with pytest.raises(
-        SettingsError, match="fault 'reset' needs connections: this backend has no such thing"
-    ) as caught:
+@pytest.mark.parametrize(
+    ("backend", "network", "missing"),
+    [
+        ("simulation", "", "connections"),
+        ("docker", "bridge", "connections and links"),
+        ("docker", "tailnet", "connections and links"),
+    ],
+)
+def test_invalid_fault_of_connections_where_the_harness_carries_none(backend: str, network: str, missing: str) -> None:
+    text = HEAD + PERTURB + 'fault = "half_open"\nnode = "validator-1"\n'
+    with pytest.raises(SettingsError, match=f"fault 'half_open' needs {missing}: this backend has no such") as caught:
         parse_scenario(text, "small.toml", get_offers(backend, network))
     assert "BACKEND=processes" in caught.value.remedy
 

@@ -189,7 +189,7 @@ class FakeContainers:
 
 
 class FakeLinks:
-    """Cuts, links and connections in one, over which messages pass whenever somebody counts them; with `obeys` False
+    """Cuts and links in one, over which messages pass whenever somebody counts them; with `obeys` False
     nothing becomes of any wish."""
 
     unit = "messages"
@@ -245,7 +245,6 @@ class FakeCluster:
         self.links = FakeLinks()
         self.cuts: Cuts = self.links
         self.losses: Losses = self.links
-        self.connections = self.links
         self.node_ids: tuple[str, ...] = NODES
         self.obeys = True
         self.is_up = True

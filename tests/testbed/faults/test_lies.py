@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from testbed.backends.base import Answer, Connections, Containers, Cuts, Links, Losses
+from testbed.backends.base import Answer, Containers, Cuts, Links, Losses
 from testbed.byzantine import Trigger
 from testbed.damage import Harm
 from testbed.faults.base import NotApplied
@@ -38,10 +38,6 @@ class Liars:
 
     @property
     def losses(self) -> Losses:
-        raise NotImplementedError
-
-    @property
-    def connections(self) -> Connections:
         raise NotImplementedError
 
     def kill(self, node: str) -> None: ...

@@ -44,3 +44,42 @@ def test_links_keep_the_order_and_lose_what_is_under_way() -> None:
     network.leave(one)
     scheduler.run_until(40)
     assert two.seen[-1] == ("down", b"1"), "the last message died with its sender"
+
+
+def make_pair() -> tuple[Scheduler, Network, Listener, Listener]:
+    scheduler = Scheduler(0)
+    network = Network(scheduler, "3")
+    one, two = Listener(b"1"), Listener(b"2")
+    network.join(one)
+    network.join(two)
+    scheduler.run_until(10)
+    return scheduler, network, one, two
+
+
+def test_a_slow_link_carries_one_message_after_the_other() -> None:
+    scheduler, network, one, two = make_pair()
+    network.send(one, b"2", BlocksRequest(1, 1))
+    scheduler.run_until(20)
+    assert two.seen[1:] == [1]
+    network.conditions.bytes_per_second = 1
+    network.send(one, b"2", BlocksRequest(2, 2))
+    network.send(one, b"2", BlocksRequest(3, 3))
+    times = []
+    while len(two.seen) < 4:
+        scheduler.run_until(scheduler.now_ms + 1_000)
+        times.append(len(two.seen))
+    assert (times.count(2) > 1, times.count(3) > 1) == (True, True), (
+        "the second waits for the first, and then for itself"
+    )
+    network.conditions.bytes_per_second = 0
+    network.send(one, b"2", BlocksRequest(4, 4))
+    scheduler.run_until(scheduler.now_ms + 10)
+    assert two.seen[-1] == 4
+
+
+def test_a_reset_link_is_noticed_and_made_again() -> None:
+    scheduler, network, one, two = make_pair()
+    assert network.reset_links([(b"1", b"2"), (b"1", b"nobody")]) == 1
+    scheduler.run_until(40)
+    assert one.seen == [("up", b"2"), ("down", b"2"), ("up", b"2")]
+    assert two.seen == [("up", b"1"), ("down", b"1"), ("up", b"1")]

@@ -69,7 +69,5 @@ def describe_missing_heartbeat(row: dict[str, Any]) -> str:
     heartbeat, approved = row.get("last_heartbeat"), row.get("approved_at")
     if heartbeat is not None and (approved is None or heartbeat >= approved):
         return ""
-    return (
-        f"{row['id']} has sent no heartbeat since approval (mesh says status {row['status']},"
-        f" last heartbeat {heartbeat if heartbeat is not None else 'never'}, approved at {approved})"
-    )
+    last = "never" if heartbeat is None else f"{approved - heartbeat} ms before it"
+    return f"{row['id']} has sent no heartbeat since approval (mesh says status {row['status']}, last heartbeat {last})"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import msgspec
 
 from tana.crypto.keys import format_public_key
@@ -71,16 +74,25 @@ class Money(Invariant):
         known = model.accounts.get(account)
         expected = NO_ACCOUNT if known is None else (known.role, known.nonce, known.balances)
         held = self._accounts.get(account, NO_ACCOUNT)
-        self._compare(node, commit, f"account {account[8:16]}…", held, expected)
+        self._compare(node, commit, f"account {account[8:16]}…", held, expected, describe=_describe)
         negative = min(held[2].values(), default=0)
         if negative < 0:
             self._compare(node, commit, f"a balance of account {account[8:16]}…", negative, "at least 0")
 
-    def _compare(self, node: NodeFacts, commit: Commit, what: str, answered: object, expected: object) -> None:
+    def _compare(
+        self,
+        node: NodeFacts,
+        commit: Commit,
+        what: str,
+        answered: Any,
+        expected: Any,
+        *,
+        describe: Callable[[Any], str] = str,
+    ) -> None:
         self._compared += 1
         if answered != expected:
             self.violate(
-                f"{node.name} at height {commit.block.height}: {what} is {answered} ≠ {expected},"
+                f"{node.name} at height {commit.block.height}: {what} is {describe(answered)} ≠ {describe(expected)},"
                 " which the transactions add up to",
                 node.name,
                 height=commit.block.height,
@@ -91,3 +103,11 @@ class Money(Invariant):
 
     def summarize(self) -> str:
         return f"{self._compared} balances and supplies as the transactions add up to"
+
+
+def _describe(row: Row) -> str:
+    role, nonce, balances = row
+    if row == NO_ACCOUNT:
+        return "not there"
+    money = ", ".join(f"{units} {code}" for code, units in sorted(balances.items())) or "no money"
+    return f"{role or 'no role'} with nonce {nonce} and {money} (smallest units)"

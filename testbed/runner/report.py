@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import platform
 import re
+import shutil
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -123,8 +125,14 @@ def _read_time(line: str) -> str:
     return str(entry.get("timestamp", "")) if isinstance(entry, dict) else ""
 
 
+def find_program() -> str:
+    """What to type for `testbed`: its name where the shell knows it, else the path it was called by, as make does."""
+    called = sys.argv[0]
+    return called if Path(called).name == "testbed" and shutil.which("testbed") is None else "testbed"
+
+
 def format_verdicts(verdicts: list[Verdict], outcome: Outcome, folder: Path, command: str) -> list[str]:
-    """The lines at the end of a run. Where it failed, the first one names the cause."""
+    """The lines at the end of a run. Where it failed, the first one names the cause, the last what to do next."""
     lines = []
     if outcome is not Outcome.PROVEN and verdicts:
         lines.append(str(verdicts[0]))
@@ -145,5 +153,6 @@ def format_verdicts(verdicts: list[Verdict], outcome: Outcome, folder: Path, com
         lines.append(f"  ? {len(untold)} other checks: {ENDED_EARLY}")
     lines.append(f"{outcome.value.replace('_', ' ')}: {folder}")
     if outcome is not Outcome.PROVEN:
-        lines += [f"again: {command}", f"story: testbed replay {folder}"]
+        program = find_program()
+        lines += [f"again: {command.replace('testbed', program, 1)}", f"story: {program} replay {folder}"]
     return lines

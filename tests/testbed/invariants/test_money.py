@@ -43,9 +43,9 @@ def test_what_the_ledger_does_is_accepted() -> None:
 @pytest.mark.parametrize(
     ("forgery", "words"),
     [
-        ({BOB_ROW: encode(["user", 0, {"USD": 10_200}])}, "account"),
+        ({BOB_ROW: encode(["user", 0, {"USD": 10_200}])}, "is user with nonce 0 and 10200 USD (smallest units) ≠ user"),
         ({ALICE_ROW: encode(["user", 0, {"USD": 9_900}])}, "account"),
-        ({BOB_ROW: None}, "account"),
+        ({BOB_ROW: None}, "is not there ≠ user"),
         ({b"supply/USD": encode(20_100)}, "supply is"),
         ({b"account/" + chain.CAROL.public_key: encode(["user", 0, {"USD": 5}])}, "account"),
     ],

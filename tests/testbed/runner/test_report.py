@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import pytest
+
 from testbed.checkers import Agreement, Convergence
 from testbed.runner.check import check
 from testbed.runner.report import format_verdicts, interleave_logs, write_junit
@@ -61,6 +63,25 @@ def test_first_line_of_a_failure_is_the_violation(tmp_path: Path) -> None:
     lines = format_verdicts([VIOLATED, PROVEN], Outcome.VIOLATED, tmp_path, "testbed run x")
     assert lines[0] == "VIOLATED state_root: validator-1 and validator-2 at height 7: ab… ≠ cd…"
     assert lines[-2:] == ["again: testbed run x", f"story: testbed replay {tmp_path}"]
+
+
+@pytest.mark.parametrize(
+    ("called", "path", "program"),
+    [
+        (".venv/bin/testbed", "", ".venv/bin/testbed"),
+        (".venv/bin/testbed", "known", "testbed"),
+        ("/usr/bin/pytest", "", "testbed"),
+    ],
+)
+def test_what_to_type_works_in_the_shell_that_ran_it(
+    called: str, path: str, program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if path:
+        (tmp_path / "testbed").touch(0o755)
+    monkeypatch.setattr("sys.argv", [called])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    lines = format_verdicts([VIOLATED], Outcome.VIOLATED, tmp_path, "testbed run x")
+    assert lines[-2:] == [f"again: {program} run x", f"story: {program} replay {tmp_path}"]
 
 
 def test_junit_counts_what_failed(tmp_path: Path) -> None:

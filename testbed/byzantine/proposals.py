@@ -117,9 +117,11 @@ class ProposalOutOfTurn(Behaviour):
         core = self.machine.core
         if not (isinstance(message, Vote) and self.is_own(message) and message.height == core.height):
             return [message]
-        if core.validators.get_proposer(message.round).public_key == self.signer.public_key:
+        key = self.signer.public_key
+        # Convicted, it has no more blocks to make, and another lie of its may vote nevertheless.
+        if core.validators.get_proposer(message.round).public_key == key or not core.validators.get_power(key):
             return [message]
         self.note_lie(message.height)
-        block = self.machine.ledger.build_block(self.signer.public_key, self.machine.ledger.time_ms + 1, ())
+        block = self.machine.ledger.build_block(key, self.machine.ledger.time_ms + 1, ())
         proposal = self.sign_proposal(message.height, message.round, block.hash)
         return [proposal, BlockPart(message.height, block.data), message]

@@ -5,10 +5,14 @@ Every node of the testbed keeps one, in a folder beside its data: a file for eac
     length (4 bytes) · CRC-32 of the payload (4 bytes) · payload (msgpack)
 
 The first frame says how the machine began, each further one is a step (its input, its time, what it signed, and a
-digest of each effect) or, once in a second, what the node holds in memory. A frame is one `write` without `fsync`: it
-survives the death of the process, also by kill -9, and needs no more, for the harness does not cut the power. A tail
-that is torn nevertheless is cut off. A step is written before its effects are performed; so of the last step before a
-death some effects may never have happened. At `MAX_BYTES` a journal ends with a frame that says so.
+digest of each effect) or, once in a second, what the node holds in memory. Frames are given to the kernel without
+`fsync`: they survive the death of the process, also by kill -9, and need no more, for the harness does not cut the
+power. A tail that is torn nevertheless is cut off.
+
+A step is written before any of its effects is performed that outlives the process or that anybody could see; so of the
+last step before a death some effects may never have happened. Steps that have no such effect wait for one that has, and
+are encoded and written with it, which costs less. Kill -9 takes those that wait, and everything that came of
+them: it was in memory. At `MAX_BYTES` a journal ends with a frame that says so.
 """
 
 from __future__ import annotations
@@ -51,6 +55,8 @@ from tana.types.transaction import parse_signed_text
 MAX_BYTES = 1024 * 1024 * 1024
 """Of one incarnation: hours of a busy chain."""
 GAUGES_INTERVAL_MS = 1_000
+MAX_WAITING = 64
+"""Steps that wait to be written; each may hold a message of the largest size."""
 FOLDER = "journal"
 """In a node's folder, beside its data: what wipes the data leaves it."""
 SUFFIX = ".journal"
@@ -60,8 +66,11 @@ _DIGEST = struct.Struct(">BI")
 DIGEST_BYTES = _DIGEST.size
 """Of one effect: its kind and the CRC-32 of what it says."""
 
+_UNSEEN = (Append, SetTimer)
+"""Effects that end with the process: a record is only in memory until its `Flush`."""
+
 Sink = Callable[[bytes], object]
-"""Takes whole frames, one after the other."""
+"""Takes whole frames, one or several at a time."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +169,7 @@ class JournalHooks(Hooks):
         self._clock = clock or JournalClock()
         self._room_bytes = max_bytes
         self._beginning: Beginning | None = None
+        self._waiting: list[tuple[int, int, Input, list[Effect]]] = []
         self._gauges_ms = 0
         self.now_ms = inner.now_ms  # type: ignore[method-assign]
         self.may_send_heartbeat = inner.may_send_heartbeat  # type: ignore[method-assign]
@@ -167,29 +177,44 @@ class JournalHooks(Hooks):
         self.wrap_ledger = inner.wrap_ledger  # type: ignore[method-assign]
 
     def on_begin(self, beginning: Beginning) -> None:
+        self.flush()
         self._beginning = beginning
-        self._write(make_begin(beginning, self._clock))
+        self._write([make_begin(beginning, self._clock)])
         self._inner.on_begin(beginning)
 
     def on_step(self, input: Input, now_ms: int, effects: list[Effect]) -> list[Effect]:
         at_us = self._clock.read_us()
-        self._write(StepFrame(at_us, now_ms, write_input(input), digest_effects(effects), list_signed(effects)))
+        # A list of its own: lies may change the other.
+        self._waiting.append((at_us, now_ms, input, [*effects]))
         if not 0 <= now_ms - self._gauges_ms < GAUGES_INTERVAL_MS:
             self._gauges_ms = now_ms
             assert self._beginning is not None, "a machine begins before it takes a step"
-            self._write(GaugesFrame(at_us, self._beginning.machine.gauges()))
+            self.flush()
+            self._write([GaugesFrame(at_us, self._beginning.machine.gauges())])
+        elif len(self._waiting) >= MAX_WAITING or not all(isinstance(effect, _UNSEEN) for effect in effects):
+            self.flush()
         return self._inner.on_step(input, now_ms, effects)
 
-    def _write(self, frame: Frame) -> None:
-        if self._room_bytes <= 0:
-            return
-        data = pack_frame(frame)
-        self._room_bytes -= len(data)
-        self._sink(data if self._room_bytes > 0 else pack_frame(FullFrame(self._clock.read_us())))
+    def flush(self) -> None:
+        """Write the steps that wait: whoever ends a node in good order calls it last."""
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            self._write([make_step(*step) for step in waiting])
+
+    def _write(self, frames: Sequence[Frame]) -> None:
+        whole: list[bytes] = []
+        for frame in frames:
+            if self._room_bytes <= 0:
+                break
+            data = pack_frame(frame)
+            self._room_bytes -= len(data)
+            whole.append(data if self._room_bytes > 0 else pack_frame(FullFrame(self._clock.read_us())))
+        if whole:
+            self._sink(b"".join(whole))
 
 
 def open_journal(folder: Path) -> Sink:
-    """A sink that writes the next file of a node's journal folder, each frame at once."""
+    """A sink that writes the next file of a node's journal folder, whatever it is given at once."""
     folder.mkdir(parents=True, exist_ok=True)
     number = len(list(folder.glob(f"*{SUFFIX}"))) + 1
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
@@ -222,15 +247,21 @@ class MemoryJournals:
         self._read_now_ms = read_now_ms
         self._last_us = 0
         self._parts: dict[str, list[bytes]] = {}
+        self._hooks: dict[str, JournalHooks] = {}
 
     def wrap(self, node: str, hooks: Hooks) -> Hooks:
         """Hooks that keep the node's journal and do what `hooks` do."""
         clock = JournalClock(self._count_us, lambda: self._last_us)
-        return JournalHooks(self._parts.setdefault(node, []).append, hooks, clock)
+        if node in self._hooks:
+            self._hooks[node].flush()
+        self._hooks[node] = JournalHooks(self._parts.setdefault(node, []).append, hooks, clock)
+        return self._hooks[node]
 
     def write(self, folder: Path) -> None:
         """Leave `<node>.journal` of every node in the folder."""
         folder.mkdir(exist_ok=True)
+        for hooks in self._hooks.values():
+            hooks.flush()
         for node, parts in self._parts.items():
             (folder / f"{node}{SUFFIX}").write_bytes(b"".join(parts))
 
@@ -288,6 +319,10 @@ def make_begin(beginning: Beginning, clock: JournalClock) -> BeginFrame:
         abstain_reason=beginning.abstain_reason,
         is_real=beginning.verifier is keys.verify,
     )
+
+
+def make_step(at_us: int, now_ms: int, input: Input, effects: Sequence[Effect]) -> StepFrame:
+    return StepFrame(at_us, now_ms, write_input(input), digest_effects(effects), list_signed(effects))
 
 
 def write_input(input: Input) -> Any:

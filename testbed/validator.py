@@ -7,6 +7,7 @@ keeps its journal. In a container the command of the Compose files follows, whos
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -49,9 +50,11 @@ def main() -> None:
         settings = load_settings(read_flags(sys.argv[1:]), os.environ)
         routes = json.loads(os.environ.get(ROUTES_VARIABLE, "{}"))
         hooks: Hooks = ControlledHooks(lambda: read_control_file(control), SteeredClock(), routes)
-        if os.environ.get(JOURNAL_VARIABLE) != "off":
-            hooks = JournalHooks(open_journal(control.with_name(FOLDER)), hooks)
-        run_validator_process(settings, hooks)
+        with contextlib.ExitStack() as stack:
+            if os.environ.get(JOURNAL_VARIABLE) != "off":
+                hooks = journal = JournalHooks(open_journal(control.with_name(FOLDER)), hooks)
+                stack.callback(journal.flush)
+            run_validator_process(settings, hooks)
     except TanaError as error:
         sys.exit(str(error))
 

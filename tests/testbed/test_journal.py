@@ -29,16 +29,19 @@ from tana.types.messages import PREVOTE, Vote
 from testbed.journal import (
     DIGEST_BYTES,
     FOLDER,
+    MAX_WAITING,
     SUFFIX,
     BeginFrame,
     FullFrame,
     GaugesFrame,
     JournalHooks,
+    MemoryJournals,
     StepFrame,
     collect_journals,
     digest_effects,
     find_end,
     open_journal,
+    pack_frame,
     read_frames,
     read_input,
     read_kind,
@@ -53,8 +56,8 @@ OTHER = Vote(PREVOTE, 3, 1, None, b"v" * 32, b"t" * 64)
 
 def keep_journal(inner: Hooks | None = None, *, heights: int = 3, max_bytes: int = 10**9) -> list[bytes]:
     """The frames of one node of a small cluster."""
-    frames: list[bytes] = []
-    hooks = JournalHooks(frames.append, inner or Hooks(), max_bytes=max_bytes)
+    writes: list[bytes] = []
+    hooks = JournalHooks(writes.append, inner or Hooks(), max_bytes=max_bytes)
     net = MachineNet(4)
     node = net.nodes[0]
     hooks.on_begin(Beginning(net.genesis, node.machine, node.key, verify, (), (0, 0, 0), ""))
@@ -70,7 +73,19 @@ def keep_journal(inner: Hooks | None = None, *, heights: int = 3, max_bytes: int
 
     net.give = give_and_record  # type: ignore[assignment, method-assign]
     net.run_until(net.all_at(heights))
-    return frames
+    hooks.flush()
+    return [pack_frame(frame) for frame in read_frames(b"".join(writes))]
+
+
+def begin_journal(writes: list[bytes]) -> JournalHooks:
+    """Hooks of a node that has begun; the beginning is not among the writes."""
+    net = MachineNet(4)
+    node = net.nodes[0]
+    hooks = JournalHooks(writes.append, Hooks())
+    hooks.on_begin(Beginning(net.genesis, node.machine, node.key, verify, (), (0, 0, 0), ""))
+    hooks.on_step(Started(), 1_000, [])
+    writes.clear()
+    return hooks
 
 
 def test_a_journal_holds_beginning_steps_and_gauges() -> None:
@@ -117,6 +132,55 @@ def test_lies_come_after_what_is_recorded() -> None:
         for index in range(len(frame.digests) // DIGEST_BYTES)
     }
     assert "broadcast" in kinds
+
+
+@pytest.mark.parametrize(
+    "effect",
+    [Flush(), Broadcast(VOTE), Send(b"p" * 32, VOTE), Admitted(1, ()), Report("equivocation", {}), Halt("a")],
+    ids=lambda effect: type(effect).__name__,
+)
+def test_a_step_is_written_before_an_effect_that_outlives_it(effect: Effect) -> None:
+    writes: list[bytes] = []
+
+    class Performing(Hooks):
+        def on_step(self, input: Input, now_ms: int, effects: list[Effect]) -> list[Effect]:
+            assert effect not in effects or len(list(read_frames(b"".join(writes)))) == 2
+            return effects
+
+    hooks = begin_journal(writes)
+    hooks._inner = Performing()
+    hooks.on_step(Received(b"p" * 32, VOTE), 1_001, [Append(Seen(VOTE))])
+    assert not writes
+    hooks.on_step(Received(b"p" * 32, OTHER), 1_002, [Append(Seen(OTHER)), effect])
+    assert len(writes) == 1
+    assert [step.now_ms for step in read_frames(writes[0]) if isinstance(step, StepFrame)] == [1_001, 1_002]
+
+
+def test_steps_do_not_wait_without_end() -> None:
+    writes: list[bytes] = []
+    hooks = begin_journal(writes)
+    for number in range(MAX_WAITING):
+        assert not writes
+        hooks.on_step(Received(b"p" * 32, VOTE), 1_001, [SetTimer(Timer("propose", 3, number), 500)])
+    assert len(list(read_frames(writes[0]))) == MAX_WAITING
+    hooks.on_step(Received(b"p" * 32, VOTE), 1_002, [])
+    hooks.on_step(Received(b"p" * 32, VOTE), 2_000, [])
+    assert [type(frame) for frame in read_frames(writes[1])] == [StepFrame, StepFrame]
+    assert [type(frame) for frame in read_frames(writes[2])] == [GaugesFrame]
+
+
+def test_incarnations_in_memory_keep_their_order(tmp_path: Path) -> None:
+    journals = MemoryJournals(lambda: 7)
+    net = MachineNet(4)
+    node = net.nodes[0]
+    for now_ms in (1_001, 2_001):
+        hooks = journals.wrap("validator-1", Hooks())
+        hooks.on_begin(Beginning(net.genesis, node.machine, node.key, verify, (), (0, 0, 0), ""))
+        hooks.on_step(Started(), now_ms, [])
+        hooks.on_step(Received(b"p" * 32, VOTE), now_ms + 1, [])
+    journals.write(tmp_path)
+    frames = list(read_frames((tmp_path / f"validator-1{SUFFIX}").read_bytes()))
+    assert [type(frame) for frame in frames] == 2 * [BeginFrame, StepFrame, GaugesFrame, StepFrame]
 
 
 def test_each_incarnation_has_a_file_and_they_are_collected_whole(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import typer
 from tana.types.errors import TanaError, Unavailable
 from testbed import cli_simulation
 from testbed.cli_mutants import mutants
+from testbed.cli_telling import told
 from testbed.cli_twins import twins
 from testbed.verdict import Outcome
 
@@ -99,14 +100,11 @@ def replay(
     from testbed.story import Zoom
 
     zoom = Zoom(node, height)
-    try:
+    with told():
         if Path(subject).is_dir():
             code = replay_folder(Path(subject), zoom, as_json=as_json)
         else:
             code = cli_simulation.replay_seed(subject, nodes, heights, zoom, as_json=as_json)
-    except TanaError as error:
-        typer.echo(f"could not tell: {error}", err=True)
-        raise typer.Exit(Outcome.COULD_NOT_TELL.exit_code) from None
     raise typer.Exit(code)
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tana.types.errors import SettingsError, TanaError
-from testbed.verdict import Outcome
+from tana.types.errors import SettingsError
+from testbed.cli_telling import Jobs, told
 
 if TYPE_CHECKING:
     from testbed.mutants import Hunt, Mutant
@@ -22,7 +21,7 @@ def mutants(
     *,
     only: Annotated[list[str] | None, typer.Option(help="Plant this one only; may be given several times.")] = None,
     limit_s: Annotated[float, typer.Option(help="Seconds of one core within which each must be caught.")] = 60.0,
-    jobs: Annotated[str, typer.Option(help="Processes, or auto for one on each core.")] = "auto",
+    jobs: Jobs = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the hunts as JSON and nothing else.")] = False,
     write: Annotated[bool, typer.Option(help="Write the rows of docs/planted-bugs.md anew.")] = False,
 ) -> None:
@@ -31,22 +30,17 @@ def mutants(
     Exit code: 0 all were caught, 1 one was not, 2 could not tell, 130 interrupted.
     """
     from testbed.mutants import FOLDER, hunt_all, list_mutants, render_row, update_table
+    from testbed.simulation.fuzz import resolve_jobs
 
-    try:
+    hunts: list[Hunt] = []
+    with told():
         known = list_mutants(FOLDER)
         chosen = _choose(known, only or [])
-        workers = _count_jobs(jobs)
-    except TanaError as error:
-        typer.echo(f"could not tell: {error}", err=True)
-        raise typer.Exit(Outcome.COULD_NOT_TELL.exit_code) from None
-    hunts: list[Hunt] = []
-    try:
+        workers = resolve_jobs(jobs)
         for hunt in hunt_all(chosen, limit_s, workers):
             hunts.append(hunt)
             if not as_json:
                 typer.echo(describe_hunt(hunt))
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
     hunts.sort(key=lambda hunt: hunt.name)
     if write:
         by_name = {mutant.name: mutant for mutant in known}
@@ -92,11 +86,3 @@ def _choose(known: list[Mutant], names: list[str]) -> list[Mutant]:
             field="only",
         )
     return [mutant for mutant in known if not names or mutant.name in names]
-
-
-def _count_jobs(text: str) -> int:
-    if text == "auto":
-        return len(os.sched_getaffinity(0))
-    if not text.isdigit() or int(text) < 1:
-        raise SettingsError(f"--jobs is {text!r}", remedy="give a number of processes, or auto", field="jobs")
-    return int(text)

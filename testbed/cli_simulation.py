@@ -5,15 +5,13 @@ from __future__ import annotations
 import datetime
 import json
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tana.types.errors import SettingsError, TanaError
+from tana.types.errors import SettingsError
+from testbed.cli_telling import Jobs, Progress, told
 from testbed.compiled import run_compiled
 from testbed.verdict import Outcome, Verdict
 
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
     from testbed.simulation.schedule import Schedule
     from testbed.story import Zoom
 
-PLAIN_INTERVAL_S = 10.0
-"""Without a terminal: how often a line tells how far it is."""
 RECENT_LINES = 20
 """How many events before a violation are repeated at the end of a story."""
 SHRINK_RUNS = 150
@@ -36,7 +32,7 @@ def fuzz(
     first_seed: Annotated[int, typer.Option(help="The first of them.")] = 1,
     nodes: Annotated[int, typer.Option(help="Validators of each run.")] = 4,
     heights: Annotated[int, typer.Option(help="Blocks of each run.")] = 60,
-    jobs: Annotated[str, typer.Option(help="Processes, or auto for one on each core.")] = "auto",
+    jobs: Jobs = "auto",
     runs_dir: Annotated[Path, typer.Option(help="Where the folder of a failed run is made.")] = Path("runs"),
     shrunk: Annotated[bool, typer.Option("--shrink/--no-shrink", help="Make the schedule that fails minimal.")] = True,
     compiled: Annotated[bool, typer.Option("--compiled", help="Compile first: for campaigns of thousands.")] = False,
@@ -50,11 +46,11 @@ def fuzz(
     from testbed.simulation.fuzz import fuzz as run_fuzz
 
     folder = None
-    with _told():
+    with told():
         if compiled:
             run_compiled(["-m", "testbed", *sys.argv[1:]])
         options = FuzzOptions(seeds, first_seed, nodes, heights, resolve_jobs(jobs))
-        progress = _Progress(is_silent=as_json)
+        progress = Progress(is_silent=as_json)
         result = run_fuzz(options, lambda result: progress.show(describe_progress(result, seeds)))
         failed = result.failed
         size = describe_size(nodes, heights)
@@ -148,14 +144,14 @@ def shrink(
     from testbed.simulation.shrink import shrink as make_minimal
     from testbed.simulation.world import run_schedule
 
-    with _told():
+    with told():
         schedule = find_schedule(seed, nodes, heights)
         outcome = run_schedule(schedule)
         if outcome.violation is None:
             raise SettingsError(
                 f"{seed} violates nothing: there is nothing to shrink", remedy="give a seed that fuzz names"
             )
-        progress = _Progress(is_silent=False)
+        progress = Progress(is_silent=False)
         minimal = make_minimal(
             schedule, outcome, lambda runs, best: progress.show(f"{runs} runs, {len(best.faults)} faults left")
         )
@@ -209,7 +205,7 @@ def describe_schedule(schedule: Schedule) -> str:
     return ", ".join(parts)
 
 
-def _leave_behind(seed: int, options: FuzzOptions, runs_dir: Path, progress: _Progress, *, is_shrunk: bool) -> Path:
+def _leave_behind(seed: int, options: FuzzOptions, runs_dir: Path, progress: Progress, *, is_shrunk: bool) -> Path:
     """Run a seed that fails again, with its story, and write everything into a folder."""
     from testbed.simulation.failure import run_and_tell, write_failure
     from testbed.simulation.schedule import make_schedule
@@ -228,41 +224,6 @@ def _leave_behind(seed: int, options: FuzzOptions, runs_dir: Path, progress: _Pr
     size = describe_size(options.nodes, options.heights)
     commands = {"replay": f"testbed replay {seed}{size}", "shrink": f"testbed shrink {seed}{size}"}
     return write_failure(runs_dir, told, commands, minimal, datetime.datetime.now(datetime.UTC))
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Errors of ours end the command with 2 and their words, an interruption with 130."""
-    try:
-        yield
-    except TanaError as error:
-        typer.echo(f"could not tell: {error}", err=True)
-        raise typer.Exit(Outcome.COULD_NOT_TELL.exit_code) from None
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-
-
-class _Progress:
-    """One calm line that is written over on a terminal, a line now and then elsewhere."""
-
-    def __init__(self, *, is_silent: bool) -> None:
-        self._is_silent = is_silent
-        self._is_terminal = sys.stderr.isatty()
-        self._shown = time.monotonic()
-
-    def show(self, line: str) -> None:
-        if self._is_silent:
-            return
-        if self._is_terminal:
-            sys.stderr.write(f"\r\x1b[K{line}")
-            sys.stderr.flush()
-        elif time.monotonic() - self._shown > PLAIN_INTERVAL_S:
-            self._shown = time.monotonic()
-            typer.echo(line, err=True)
-
-    def end(self) -> None:
-        if self._is_terminal and not self._is_silent:
-            sys.stderr.write("\r\x1b[K")
 
 
 def describe_progress(result: FuzzResult, seeds: int) -> str:

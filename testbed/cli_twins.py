@@ -5,23 +5,20 @@ from __future__ import annotations
 import concurrent.futures
 import itertools
 import multiprocessing
-import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tana.types.errors import SettingsError, TanaError
+from tana.types.errors import SettingsError
+from testbed.cli_telling import Jobs, Progress, told
 from testbed.verdict import Outcome
 
 if TYPE_CHECKING:
     from testbed.byzantine.twins import TwinsOutcome
 
 BATCH = 16
-PLAIN_INTERVAL_S = 10.0
-"""Without a terminal: how often a line tells how far it is."""
 
 
 def twins(
@@ -30,20 +27,18 @@ def twins(
     groups: Annotated[int, typer.Option(help="Into how many groups at most.")] = 2,
     seeds: Annotated[int, typer.Option(help="Draw so many scenarios at random; 0: go through all of them.")] = 0,
     only: Annotated[int | None, typer.Option(help="Run the scenario of this number, and tell what it is.")] = None,
-    jobs: Annotated[str, typer.Option(help="Processes, or auto for one on each core.")] = "auto",
+    jobs: Jobs = "auto",
 ) -> None:
     """Give one of four validators a twin with the same key, in every scenario of partitions; judge each.
 
     Exit code: 0 nothing was violated, 1 violated, 2 could not tell, 130 interrupted.
     """
     from testbed.byzantine.twins import count_scenarios, make_scenario, run_scenario
+    from testbed.simulation.fuzz import resolve_jobs
 
-    try:
+    with told():
         total = _check(rounds, groups, only)
-        workers = _count_jobs(jobs)
-    except TanaError as error:
-        typer.echo(f"could not tell: {error}", err=True)
-        raise typer.Exit(Outcome.COULD_NOT_TELL.exit_code) from None
+        workers = resolve_jobs(jobs)
     if only is not None:
         scenario = make_scenario(only, rounds, groups)
         outcome = run_scenario(only, scenario)
@@ -60,20 +55,18 @@ def twins(
         err=True,
     )
     done = split = 0
-    began = shown = time.monotonic()
-    try:
+    began = time.monotonic()
+    progress = Progress()
+    with told():
         for outcome in _run_all(numbers, rounds, groups, workers):
             done, split = done + 1, split + outcome.is_split
             if outcome.violation:
                 again = f"testbed twins --rounds {rounds} --groups {groups} --only {outcome.number}"
                 typer.echo(f"VIOLATED scenario {outcome.number}: {outcome.violation}\nagain: {again}")
                 raise typer.Exit(Outcome.VIOLATED.exit_code)
-            if time.monotonic() - shown > (0.5 if sys.stderr.isatty() else PLAIN_INTERVAL_S):
-                shown = time.monotonic()
-                _show(f"{done} of {len(numbers)} scenarios, {60 * done / (shown - began):.0f} a minute")
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-    _show("")
+            a_minute = 60 * done / max(time.monotonic() - began, 0.001)
+            progress.show(f"{done} of {len(numbers)} scenarios, {a_minute:.0f} a minute")
+    progress.end()
     typer.echo(f"nothing violated: {done} scenarios, in {split} of them the twins contradicted each other")
 
 
@@ -89,14 +82,6 @@ def _check(rounds: int, groups: int, only: int | None) -> int:
     if only is not None and not 0 <= only < total:
         raise SettingsError(f"--only is {only}", remedy=f"give a number from 0 to {total - 1}", field="only")
     return total
-
-
-def _count_jobs(text: str) -> int:
-    if text == "auto":
-        return len(os.sched_getaffinity(0))
-    if not text.isdigit() or int(text) < 1:
-        raise SettingsError(f"--jobs is {text!r}", remedy="give a number of processes, or auto", field="jobs")
-    return int(text)
 
 
 def _run_all(numbers: Sequence[int], rounds: int, groups: int, jobs: int) -> Iterator[TwinsOutcome]:
@@ -119,11 +104,3 @@ def run_batch(numbers: Sequence[int], rounds: int, groups: int) -> list[TwinsOut
     from testbed.byzantine.twins import make_scenario, run_scenario
 
     return [run_scenario(number, make_scenario(number, rounds, groups)) for number in numbers]
-
-
-def _show(line: str) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r\x1b[K{line}")
-        sys.stderr.flush()
-    elif line:
-        typer.echo(line, err=True)

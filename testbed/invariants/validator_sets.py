@@ -7,6 +7,7 @@ import hashlib
 import msgspec
 
 from tana.node.effects import Commit
+from tana.types.messages import Proposal, Vote
 from testbed.invariants.base import Invariant
 from testbed.invariants.facts import Begin, NodeFacts, SetFacts
 from testbed.needs import STEPS
@@ -30,6 +31,17 @@ class ValidatorSets(Invariant):
         self._compared += 1
         if own.rows != known.rows or own.names != known.names:
             self._violate(node, begin.height + 1, "begins with", own.describe_rows(), known.describe_rows())
+
+    def on_signed(self, node: NodeFacts, message: Vote | Proposal) -> None:
+        known = self.world.sets.get(message.height)
+        if known is not None and node.key not in known.powers:
+            self.violate(
+                f"{node.name} at height {message.height} signs in round {message.round}"
+                f" ≠ the set that decides it, {known.describe_rows()}, in which its key is not",
+                node.name,
+                height=message.height,
+                round=message.round,
+            )
 
     def on_commit(self, node: NodeFacts, commit: Commit) -> None:
         header = commit.block.header

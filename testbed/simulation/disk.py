@@ -84,6 +84,12 @@ class Disk:
         self.sign_floor = NOTHING_SIGNED
         self.abstain_reason = reason
 
+    def recover(self, sign_floor: tuple[int, int, int]) -> None:
+        """What `tana validator recover` does where nothing is left: an empty log that begins at a floor."""
+        self.records = []
+        self.sign_floor = sign_floor
+        self.abstain_reason = ""
+
     def wipe_data(self) -> None:
         """The blocks and the state are lost; genesis, key and sign-state are still there."""
         self.blocks = MemoryBlocks()

@@ -13,6 +13,8 @@ from testbed.simulation.schedule import PlannedFault
 from testbed.simulation.scheduler import Scheduler
 
 LOOK_MS = 7
+OPERATOR_MS = 150
+"""How long an operator takes to look after a validator: what it sent before it died has arrived, or is lost."""
 LOOKS_MAX = 300
 """How often, and how many times, a fault looks whether its moment has come."""
 
@@ -36,6 +38,9 @@ class Site(Protocol):
     def change_power(self, number: int, power: int) -> Order:
         """Let the sovereign give a node that voting power; 0: it leaves."""
 
+    def replace_key(self, old: int, new: int) -> Order | None:
+        """Let the sovereign put a node's key in the place of a member's; None where that is no member's."""
+
     def set_mesh(self, *, is_up: bool) -> int:
         """Let the mesh answer, or nobody; returns how many calls it has left unanswered so far."""
 
@@ -44,6 +49,12 @@ class Site(Protocol):
 
     def wipe_data(self, number: int) -> None:
         """Empty the data folder of a node that is down."""
+
+    def wipe_sign_state(self, number: int) -> None:
+        """Lose the log of a node that is down."""
+
+    def recover(self, number: int) -> bool:
+        """Give a node that abstains a new sign-state, as its operator does; False where others do not answer yet."""
 
 
 class SimulatedFault:
@@ -133,7 +144,20 @@ class WipedSignState(Crash):
     """It also loses its sign-state, and must abstain from then on."""
 
     def damage(self, number: int) -> None:
-        self.site.disks[number].wipe_sign_state()
+        self.site.wipe_sign_state(number)
+
+
+class RecoveredSignState(WipedSignState):
+    """It loses its sign-state, and its operator recovers it once everybody says what they have seen."""
+
+    def undo(self) -> None:
+        super().undo()
+        if self.evidence:
+            self.site.scheduler.call_after(OPERATOR_MS, self._operate)
+
+    def _operate(self) -> None:
+        if not self.site.recover(self.plan.nodes[0]):
+            self.site.scheduler.call_after(OPERATOR_MS, self._operate)
 
 
 class Pause(SimulatedFault):
@@ -289,6 +313,19 @@ class Join(Power):
     """A follower joins the set."""
 
 
+class ReplacedKey(Power):
+    """A node's key votes in the place of another's, as `tana validator replace-key` has it; both go on running."""
+
+    def apply(self) -> None:
+        self._replacement = self.site.replace_key(*self.plan.nodes)
+
+    def undo(self) -> None:
+        order = self._replacement
+        if order is not None and (order.height or order.refusal):
+            done = f"committed at height {order.height}" if order.height else f"refused: {order.refusal}"
+            self.evidence = f"a key in the place of another: {done}"
+
+
 class MeshDown(SimulatedFault):
     """The mesh answers nobody: the chain goes on, and so does whoever restarts."""
 
@@ -346,6 +383,8 @@ SIMULATED_FAULTS: dict[str, type[SimulatedFault]] = {
     "power": Power,
     "leave": Leave,
     "join": Join,
+    "recovered_sign_state": RecoveredSignState,
+    "replaced_key": ReplacedKey,
     "mesh_down": MeshDown,
     "denied": Denied,
 }

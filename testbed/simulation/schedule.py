@@ -42,9 +42,14 @@ FaultKind = Literal[
     "leave",
     "join",
     "denied",
+    "recovered_sign_state",
+    "replaced_key",
 ]
 FAULT_KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
-MEMBERSHIP: tuple[FaultKind, ...] = ("power", "leave", "join", "denied")
+OPERATIONS: tuple[FaultKind, ...] = ("recovered_sign_state", "replaced_key")
+"""What operators do about a validator; drawn from a stream of their own."""
+_DRAWN_KINDS = tuple(kind for kind in FAULT_KINDS if kind not in OPERATIONS)
+MEMBERSHIP: tuple[FaultKind, ...] = ("power", "leave", "join", "denied", "replaced_key")
 """What changes the validator set for good."""
 
 ON_NOBODY: tuple[FaultKind, ...] = ("loss", "duplicate", "reorder", "delay", "ring", "mesh_down", "crash_locked")
@@ -63,7 +68,8 @@ class PlannedFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     after_ms: Count = 0
     duration_ms: Count = 0
     nodes: tuple[Count, ...] = ()
-    """Whom it is about; for `halves` one of the halves, for `one_way` first who is not heard, then by whom."""
+    """Whom it is about; for `halves` one of the halves, for `one_way` first who is not heard, then by whom; for
+    `replaced_key` first whose key goes, then whose comes."""
     effects: Count = 0
     """Of a crash: how many more effects the node performs before it dies."""
     rate: Rate = 0.0
@@ -159,7 +165,7 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
     def list_bad(self) -> frozenset[int]:
         """Nodes that do not count among the quorum of the second phase: broken, lying, or without what they knew."""
-        gone = ("wiped_data", "wiped_sign_state", "denied")
+        gone = ("wiped_data", "wiped_sign_state", "recovered_sign_state", "denied")
         without = (node for fault in self.faults if fault.kind in gone for node in fault.nodes)
         return frozenset((*self.broken, *(traitor.node for traitor in self.traitors), *without))
 
@@ -213,7 +219,8 @@ def make_schedule(seed: int, nodes: int = 4, heights: int = 60) -> Schedule:
     )
     schedule = msgspec.structs.replace(schedule, unlinked=_draw_unlinked(draw, schedule))
     # From a stream of its own: what else a seed decides stays as it was before there were split locks.
-    return msgspec.structs.replace(schedule, has_split_locks=_draw_split(seed, schedule))
+    schedule = msgspec.structs.replace(schedule, has_split_locks=_draw_split(seed, schedule))
+    return _draw_operations(random.Random(f"{seed}/{nodes}/operations"), schedule)
 
 
 def parse_schedule(text: str | bytes, file: str) -> Schedule:
@@ -270,6 +277,11 @@ def check_schedule(schedule: Schedule, file: str) -> None:
             raise SettingsError(
                 f"{file}: faults[{index}].nodes is empty and {fault.kind} needs some", field=f"faults[{index}].nodes"
             )
+        if fault.kind == "replaced_key" and len({*fault.nodes}) != 2:
+            raise SettingsError(
+                f"{file}: faults[{index}].nodes {list(fault.nodes)}: name whose key goes, and whose comes",
+                field=f"faults[{index}].nodes",
+            )
     for index, traitor in enumerate(schedule.traitors):
         if traitor.behaviour not in BEHAVIOURS:
             raise SettingsError(
@@ -299,8 +311,8 @@ def _draw_character(draw: random.Random) -> tuple[list[FaultKind], float]:
     if character < 0.1:
         return [], 0.0
     if character < 0.35:
-        return [draw.choice(FAULT_KINDS)], draw.choice((0.1, 0.3, 1.0))
-    chosen = draw.sample(FAULT_KINDS, draw.randint(2, len(FAULT_KINDS)))
+        return [draw.choice(_DRAWN_KINDS)], draw.choice((0.1, 0.3, 1.0))
+    chosen = draw.sample(_DRAWN_KINDS, draw.randint(2, len(_DRAWN_KINDS)))
     return chosen, draw.choice((0.05, 0.1, 0.2, 0.5, 1.0))
 
 
@@ -329,6 +341,50 @@ def _draw_unlinked(draw: random.Random, schedule: Schedule) -> tuple[int, ...]:
 def _draw_split(seed: int, schedule: Schedule) -> bool:
     """Locks that clash matter where nobody of the quorum can be spared."""
     return bool(schedule.broken) and random.Random(f"{seed}/{schedule.nodes}/split locks").random() < 0.25
+
+
+def _draw_operations(draw: random.Random, schedule: Schedule) -> Schedule:
+    """In a quarter of the seeds operators are at work too: most others are as they were before there were any."""
+    if draw.random() >= 0.25:
+        return schedule
+    last = schedule.heights * 6 // 10
+    faults = list(schedule.faults)
+    if schedule.broken:
+        # As with a sign-state that is wiped for good: only a node that can be spared.
+        faults += [
+            PlannedFault(
+                "recovered_sign_state",
+                draw.randint(0, last - 1),
+                draw.randint(0, 100),
+                draw.choice((5, 30, 250)),
+                (draw.choice(schedule.broken),),
+                effects=draw.randint(0, 30),
+            )
+            for _ in range(draw.randint(1, 3))
+        ]
+    liars = {traitor.node for traitor in schedule.traitors}
+    honest = [node for node, power in enumerate(schedule.get_powers()) if power and node not in liars]
+    if honest and schedule.nodes < MAX_NODES and draw.random() < 0.7:
+        old, new = draw.choice(honest), schedule.nodes
+        schedule = msgspec.structs.replace(
+            schedule,
+            nodes=new + 1,
+            powers=(*schedule.get_powers(), 0),
+            clocks=(*schedule.clocks, ClockPlan()) if schedule.clocks else (),
+        )
+        height = draw.randint(0, last - 1)
+        faults.append(PlannedFault("replaced_key", height, draw.randint(0, 100), 500, (old, new)))
+        if draw.random() < 0.5:
+            # Whoever comes or goes dies about when that takes force.
+            node = draw.choice((old, new))
+            faults.append(
+                PlannedFault("crash", height + 1, draw.randint(0, 60), 30, (node,), effects=draw.randint(0, 30))
+            )
+        if draw.random() < 0.5:
+            back = min(height + draw.randint(2, 8), last)
+            faults.append(PlannedFault("replaced_key", back, draw.randint(0, 100), 500, (new, old)))
+    faults.sort(key=lambda fault: (fault.at_height, fault.after_ms))
+    return msgspec.structs.replace(schedule, faults=tuple(faults))
 
 
 def _draw_traitors(draw: random.Random, spare: tuple[int, ...]) -> tuple[tuple[TraitorPlan, ...], tuple[int, ...]]:

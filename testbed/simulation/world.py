@@ -23,7 +23,7 @@ from tana.node.hooks import NO_HOOKS, Hooks
 from tana.node.inputs import Input
 from tana.node.machine import Machine, MachineConfig
 from tana.types.genesis import Genesis, GenesisAccount, GenesisCurrency, GenesisParameters, GenesisValidator
-from tana.types.messages import Vote
+from tana.types.messages import PRECOMMIT, Vote
 from tana.types.transaction import SignedTransaction
 from tana.types.validator_set import ValidatorSet
 from testbed.byzantine import BEHAVIOURS, Behaviour, Trigger
@@ -394,6 +394,37 @@ class World:
         self.disks[number].wipe_data()
         self.trace.wipe(self.identities[number].name, self.at_ms)
 
+    def wipe_sign_state(self, number: int) -> None:
+        self.disks[number].wipe_sign_state()
+        self.trace.wipe_sign_state(self.identities[number].name, self.at_ms)
+
+    def recover(self, number: int) -> bool:
+        disk, node = self.disks[number], self._nodes[number]
+        if node is not None and not disk.abstain_reason:
+            return True
+        others = [other for index, other in enumerate(self._nodes) if index != number]
+        seen = [other.machine.get_highest_seen() for other in others if other is not None and not other.is_paused]
+        if node is None or len(seen) < len(others):
+            return False
+        height = compute_recovery_height([height for height, _ in seen])
+        self.kill(number)
+        disk.recover((height, 0, PRECOMMIT))
+        self.start(number)
+        name = self.identities[number].name
+        self._tell("phase", words=f"{name} is recovered, and signs nothing up to height {height} round 0")
+        return True
+
+    def replace_key(self, old: int, new: int) -> Order | None:
+        for number in self.list_running():
+            node = self._nodes[number]
+            assert node is not None
+            member = node.machine.ledger.upcoming_members.by_key.get(self.keys[old])
+            if member is not None:
+                wanted = {"nodeId": member.node_id, "power": member.power}
+                replaces = format_public_key(self.keys[old])
+                return self.clients.order(self.keys[new], {**wanted, "replaces": replaces})
+        return None
+
     def change_power(self, number: int, power: int) -> Order:
         identity = self.identities[number]
         return self.clients.order(identity.key, {"nodeId": identity.name, "power": power})
@@ -645,6 +676,15 @@ class World:
 
     def acknowledge(self, number: int, transaction_id: str, height: int) -> None:
         self.trace.acknowledged(self.at_ms, self.identities[number].name, transaction_id, height)
+
+
+def compute_recovery_height(seen: Sequence[int]) -> int:
+    """The height that an operator recovers at, by the heights that others have seen.
+
+    Whoever signs at a height has final all below it, and for that a quorum signed at the one before: so nobody has
+    signed above the highest height seen and one.
+    """
+    return max(seen) + 2
 
 
 def run_schedule(schedule: Schedule) -> Outcome:

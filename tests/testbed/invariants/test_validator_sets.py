@@ -5,6 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from tana.node.effects import Append, Flush, Signed
+from tana.node.inputs import Started
+from tana.types.messages import PREVOTE, Vote
 from testbed.invariants.validator_sets import VALIDATORS_ROW, ValidatorSets
 from testbed.trace import Begin
 from tests.testbed.tracing import CHAIN_ID, Stage, make_validators
@@ -39,6 +42,16 @@ def test_another_row_in_the_state_is_rejected(change: str) -> None:
     changes = ((VALIDATORS_ROW, msgspec.msgpack.encode(rows)),)
     stage.commit(0, block, stage.certificate(block, 0, NODES), changes=changes)
     stage.assert_violated("validator-1 for height 2 computes")
+
+
+def test_a_key_that_is_not_in_the_set_signs_nothing() -> None:
+    stage = Stage(ValidatorSets())
+    stage.sign(0, stage.vote(0, PREVOTE, 1, 0, stage.block(1)))
+    begin = Begin(b"n" * 32, 1, 0, stage.get_set(1), (0, 0, 0), True, CHAIN_ID)
+    stage.trace.begin("validator-5", stage.now_ms, begin)
+    vote = Vote(PREVOTE, 1, 0, None, b"n" * 32, b"s" * 64)
+    stage.trace.step("validator-5", stage.now_ms, Started(), [Append(Signed(vote)), Flush()])
+    stage.assert_violated("validator-5 at height 1 signs in round 0 ≠ the set that decides it")
 
 
 def test_a_node_that_begins_with_another_set_is_rejected() -> None:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from tana.types.errors import SettingsError
 from testbed.simulation.schedule import (
     FAULT_KINDS,
+    OPERATIONS,
     ClockPlan,
     PlannedFault,
     Schedule,
@@ -41,6 +42,18 @@ def test_seeds_differ_in_kind_and_rate_of_faults() -> None:
     assert any(schedule.traitors for schedule in schedules)
     assert 20 < sum(schedule.has_split_locks for schedule in schedules) < 250
     assert all(schedule.broken for schedule in schedules if schedule.has_split_locks)
+
+
+def test_operators_are_at_work_in_some_seeds_and_leave_the_others_as_they_were() -> None:
+    schedules = [make_schedule(seed) for seed in range(400)]
+    at_work = [item for item in schedules if any(fault.kind in OPERATIONS for fault in item.faults)]
+    assert 60 < len(at_work) < 140
+    assert all(item.nodes == 4 for item in schedules if item not in at_work)
+    spare = [(item, fault) for item in at_work for fault in item.faults if fault.kind == "recovered_sign_state"]
+    assert all(fault.nodes[0] in item.broken for item, fault in spare)
+    replaced = [fault.nodes for item in at_work for fault in item.faults if fault.kind == "replaced_key"]
+    assert any(new == 4 for _, new in replaced)
+    assert any(old == 4 for old, _ in replaced), "and back"
 
 
 @pytest.mark.parametrize("nodes", [1, 3, 4, 7])
@@ -106,6 +119,17 @@ def test_invalid_behaviour() -> None:
 
 def test_invalid_traitor_that_is_not_there() -> None:
     assert "not there" in str(refuse(replace(BASE, traitors=(TraitorPlan(9, "silent"),))))
+
+
+def test_invalid_replaced_key_of_one_node() -> None:
+    error = refuse(replace(BASE, faults=(PlannedFault("replaced_key", 1, nodes=(2, 2)),)))
+    assert error.field == "faults[0].nodes"
+    assert "name whose key goes, and whose comes" in str(error)
+
+
+def test_invalid_recovered_node_beside_broken_ones() -> None:
+    faults = (PlannedFault("recovered_sign_state", 1, nodes=(1,)),)
+    assert "no quorum" in str(refuse(replace(BASE, broken=(0,), faults=faults)))
 
 
 def test_invalid_number_of_powers() -> None:

@@ -14,6 +14,7 @@ from tana.consensus.tendermint import Tendermint
 from tana.node.machine import Machine
 from tana.types.block import Block
 from tana.types.validator_set import ValidatorSet
+from testbed.simulation.disk import Disk
 from testbed.simulation.schedule import (
     FAULT_KINDS,
     FaultKind,
@@ -88,6 +89,7 @@ FAULTS: dict[FaultKind, PlannedFault] = {
     "leave": PlannedFault("leave", 2, duration_ms=300, nodes=(1,)),
     "join": PlannedFault("join", 2, duration_ms=300, nodes=(3,), by=1),
     "denied": PlannedFault("denied", 2, duration_ms=300, nodes=(1,)),
+    "replaced_key": PlannedFault("replaced_key", 2, duration_ms=300, nodes=(1, 3)),
 }
 STANDSTILL = PlannedFault("halves", 3, duration_ms=2500, nodes=(0, 2))
 """Lets time pass: without a quorum nothing goes on."""
@@ -98,7 +100,7 @@ def test_each_fault_touches_something_and_is_undone(kind: FaultKind) -> None:
     faults: tuple[PlannedFault, ...] = (FAULTS[kind],)
     if kind == "mesh_down":
         faults = (replace(FAULTS[kind], duration_ms=2500), STANDSTILL)
-    powers = (1, 1, 1, 0) if kind == "join" else ()
+    powers = (1, 1, 1, 0) if kind in ("join", "replaced_key") else ()
     # Nobody is locked for long unless somebody holds votes back.
     adversary_ms = 400 if kind == "crash_locked" else 0
     world = World(replace(CALM, heights=40, powers=powers, faults=faults, adversary_ms=adversary_ms))
@@ -123,6 +125,87 @@ def test_a_node_without_its_sign_state_abstains_and_follows() -> None:
     assert node is not None
     assert node.machine.status().state == "abstaining"
     assert node.machine.status().height >= CALM.heights
+
+
+def test_a_node_whose_sign_state_is_recovered_signs_again() -> None:
+    world = World(replace(CALM, heights=40, faults=(FAULTS["recovered_sign_state"],)))
+    assert world.run().violation is None
+    node, disk = world.get_node(1), world.disks[1]
+    assert node is not None
+    assert (node.incarnation, node.machine.status().state, disk.abstain_reason) == (3, "validating", "")
+    signers = [
+        height
+        for height in range(1, 40)
+        if (stored := disk.blocks.get_block(height)) is not None
+        and any(item.validator == node.key for item in stored.certificate.signatures)
+    ]
+    assert signers[-1] > 30
+    assert len(signers) < 39, "for some heights it abstained"
+
+
+def test_a_recovery_waits_until_everybody_says_what_they_have_seen() -> None:
+    crash = PlannedFault("crash", 1, duration_ms=600, nodes=(2,))
+    world = World(replace(CALM, heights=40, faults=(crash, FAULTS["recovered_sign_state"])))
+    answers: list[bool] = []
+    recover = world.recover
+
+    def watch(number: int) -> bool:
+        answers.append(recover(number))
+        return answers[-1]
+
+    world.recover = watch  # type: ignore[method-assign]
+    assert world.run().violation is None
+    assert not answers[0], "one of them was down"
+    assert answers[-1]
+
+
+@pytest.mark.parametrize("below", [5, 10, 100])
+def test_a_recovery_below_what_was_signed_is_found(monkeypatch: pytest.MonkeyPatch, below: int) -> None:
+    monkeypatch.setattr("testbed.simulation.world.compute_recovery_height", lambda seen: max(1, max(seen) - below))
+    fault = replace(FAULTS["recovered_sign_state"], at_height=20)
+    violation = run_schedule(replace(CALM, heights=60, faults=(fault,))).violation
+    assert violation is not None
+    assert violation.name == "double_sign"
+    assert "validator-2 begins with sign-state up to" in violation.line
+
+
+def test_a_new_log_in_the_place_of_a_lost_one_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that signs on as if nothing had been lost contradicts itself in some seed."""
+    monkeypatch.setattr(Disk, "wipe_sign_state", lambda self: self.recover((0, 0, 0)))
+    wiped = tuple(replace(FAULTS["wiped_sign_state"], at_height=height, duration_ms=5) for height in range(2, 20))
+    schedule = replace(CALM, heights=40, timing=HASTY, adversary_ms=300, faults=wiped)
+    found = (run_schedule(replace(schedule, seed=seed)).violation for seed in range(1, 40))
+    violation = next((item for item in found if item is not None), None)
+    assert violation is not None
+    assert violation.name == "double_sign"
+    assert "validator-2 signed two messages as " in violation.line
+
+
+def test_a_key_in_the_place_of_another_votes_and_the_old_one_signs_nothing_more() -> None:
+    replaced = PlannedFault("replaced_key", 4, duration_ms=300, nodes=(1, 4))
+    crash = PlannedFault("crash", 6, duration_ms=60, nodes=(1,), effects=3)
+    world = World(replace(CALM, nodes=5, heights=40, powers=(1, 1, 1, 1, 0), faults=(replaced, crash)))
+    outcome = world.run()
+    assert outcome.violation is None
+    assert "committed at height" in outcome.windows[0].evidence
+    old, new = world.get_node(1), world.get_node(4)
+    assert old is not None
+    assert new is not None
+    assert (old.machine.status().state, new.machine.status().state) == ("following", "validating")
+    members = new.machine.ledger.validators.members
+    assert members.by_key[new.key].node_id == "validator-2", "on the chain it is the same validator"
+    assert old.key not in members.by_key
+
+
+def test_an_old_key_that_signs_on_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The node takes itself for a validator whatever the set says."""
+    monkeypatch.setattr(Tendermint, "is_signing", property(lambda self: self._signer is not None))
+    replaced = PlannedFault("replaced_key", 4, duration_ms=300, nodes=(1, 4))
+    schedule = replace(CALM, nodes=5, heights=40, powers=(1, 1, 1, 1, 0), faults=(replaced,))
+    violation = run_schedule(schedule).violation
+    assert violation is not None
+    assert violation.name == "validator_sets"
+    assert "in which its key is not" in violation.line
 
 
 def test_validators_join_leave_and_change_while_the_chain_goes_on() -> None:

@@ -75,6 +75,8 @@ class Cluster:
         self.killed: set[str] = set()
         """Nodes that a fault has ended: any other that does not run has crashed."""
         self.paused: set[str] = set()
+        self.voters = {node.node_id for node in plan.nodes if node.power}
+        """Who has a vote by the genesis and what the sovereign has changed since."""
         self.start_ms = backend.now_ms()
 
     @property

@@ -11,7 +11,7 @@ from tana.types.errors import SettingsError
 from testbed.byzantine import ALL_BEHAVIOURS
 from testbed.faults import FAULTS
 from testbed.ports import Ports
-from testbed.scenario import Byzantine, Perturb, Scenario
+from testbed.scenario import Byzantine, Perturb, ReplaceKey, Scenario
 
 MUST, MUST_NOT, MAY = "must", "must_not", "may"
 
@@ -108,6 +108,8 @@ def make_timeline(scenario: Scenario) -> tuple[FaultWindow, ...]:
             progress, why = _expect(powers, doubtful, broken)
             target = step.node or fault.fixed_target
             timeline.append(FaultWindow(index, step.fault, target, progress, why, tuple(sorted(broken))))
+        elif isinstance(step, ReplaceKey):
+            powers[step.node], powers[step.by] = 0, powers[step.node]
         elif isinstance(step, Byzantine):
             window = _make_lie_window(index, step, powers, doubtful)
             timeline.append(window)

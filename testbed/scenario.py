@@ -115,6 +115,13 @@ class Byzantine(_Step, tag="byzantine", frozen=True, forbid_unknown_fields=True)
         return Trigger(self.at_heights, self.at_rounds, self.probability, self.from_ms, self.to_ms)
 
 
+class ReplaceKey(_Step, tag="replace_key", frozen=True, forbid_unknown_fields=True):
+    """The sovereign lets the key of `by`, which follows, vote in the place of `node`'s; wait until it does."""
+
+    node: str = ""
+    by: str = ""
+
+
 class Converge(_Step, tag="converge", frozen=True, forbid_unknown_fields=True):
     """Pin a height and compare what every validator answers there."""
 
@@ -168,6 +175,7 @@ Step = (
     | Heartbeats
     | Perturb
     | Byzantine
+    | ReplaceKey
     | TailnetPlaces
     | TailnetLinks
     | TailnetDoors
@@ -194,8 +202,8 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     description: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
     validators: Annotated[int, msgspec.Meta(ge=1, le=32)]
     steps: Annotated[tuple[Step, ...], msgspec.Meta(min_length=1, max_length=200)]
-    powers: tuple[Annotated[int, msgspec.Meta(ge=1, le=1_000_000)], ...] = ()
-    """Voting powers in the order of the validators; empty: 1 each."""
+    powers: tuple[Annotated[int, msgspec.Meta(ge=0, le=1_000_000)], ...] = ()
+    """Voting powers in the order of the validators, 0 for one that follows at first; empty: 1 each."""
     timing: Timing = msgspec.field(default_factory=Timing)
 
     @property
@@ -212,6 +220,7 @@ _COMES_AFTER: dict[type[Step], type[Step]] = {
     Load: MakeGenesis,
     Perturb: MakeGenesis,
     Byzantine: MakeGenesis,
+    ReplaceKey: MakeGenesis,
     Converge: MakeGenesis,
 }
 """What a step cannot do without: there is no chain before the genesis, and none for nodes that nobody approved."""
@@ -226,6 +235,8 @@ def describe_step(step: Step) -> str:
         words += ["from", *step.peers] if step.peers else []
     if isinstance(step, Byzantine):
         words += [step.behaviour, *step.nodes]
+    if isinstance(step, ReplaceKey):
+        words += [step.node, "by", step.by]
     return " ".join(word for word in words if word)
 
 
@@ -299,6 +310,8 @@ def _check_meaning(scenario: Scenario, refuse: _Refusals) -> None:
             f"powers has {len(scenario.powers)} values for {scenario.validators} validators",
             "give one for each, or leave it out for 1 each",
         )
+    if not any(scenario.get_powers()):
+        raise refuse(("powers",), "powers gives nobody a vote", "give at least one of them 1 or more")
     if scenario.timing.offline_after_ms <= scenario.timing.heartbeat_interval_ms:
         raise refuse(
             ("timing", "offline_after_ms"),
@@ -315,6 +328,7 @@ def _check_meaning(scenario: Scenario, refuse: _Refusals) -> None:
         if isinstance(step, Byzantine):
             _check_traitors(scenario, index, step, refuse)
             _check_trigger(index, step, refuse)
+    _check_replacements(scenario, refuse)
     loads = [index for index, step in enumerate(scenario.steps) if _has_load(step)]
     if len(loads) > 1:
         raise refuse(
@@ -334,6 +348,45 @@ def _check_order(scenario: Scenario, refuse: _Refusals) -> None:
                 f'steps[{index}]: {name} comes before any do = "{before}", which it needs',
                 f'put do = "{before}" before it',
             )
+
+
+def _check_replacements(scenario: Scenario, refuse: _Refusals) -> None:
+    powers = dict(zip(scenario.node_ids, scenario.get_powers(), strict=True))
+    for index, step in enumerate(scenario.steps):
+        if not isinstance(step, ReplaceKey):
+            continue
+        for field, node in (("node", step.node), ("by", step.by)):
+            if node not in powers:
+                raise refuse(
+                    ("steps", index, field),
+                    f"steps[{index}].{field} {node!r} is not a validator of this scenario",
+                    f"use one of {', '.join(scenario.node_ids)}",
+                )
+        if not powers[step.node]:
+            raise refuse(
+                ("steps", index, "node"),
+                f"steps[{index}].node {step.node!r} has no vote then: there is no key of its to replace",
+                "name one that votes",
+            )
+        if powers[step.by]:
+            raise refuse(
+                ("steps", index, "by"),
+                f"steps[{index}].by {step.by!r} votes already then",
+                "name one that follows: give it 0 in powers",
+            )
+        if 3 * powers[step.node] > sum(powers.values()):
+            raise refuse(
+                ("steps", index, "node"),
+                f"steps[{index}].node {step.node!r} has power {powers[step.node]} of {sum(powers.values())}",
+                "a block may move at most a third",
+            )
+        if any(_has_load(later) for later in scenario.steps[index:]):
+            raise refuse(
+                ("steps", index, "do"),
+                f"steps[{index}] comes before the workload, whose transactions are the sovereign's first",
+                "send the workload before",
+            )
+        powers[step.node], powers[step.by] = 0, powers[step.node]
 
 
 def _has_load(step: Step) -> bool:

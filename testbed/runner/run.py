@@ -23,6 +23,7 @@ from testbed.runner.check import add_verdicts, check
 from testbed.runner.cleanup import cleanup, remove_data
 from testbed.runner.inside import Inside, judge_inside
 from testbed.runner.load import load
+from testbed.runner.membership import replace_key
 from testbed.runner.perturb import betray, perturb
 from testbed.runner.report import make_summary, write_report
 from testbed.runner.settle import converge, heartbeats, progress
@@ -62,6 +63,7 @@ SIMPLE_STEPS: dict[str, Callable[[Cluster, Any], None]] = {
     "genesis": make_genesis,
     "progress": progress,
     "heartbeats": heartbeats,
+    "replace_key": replace_key,
     **TAILNET_STEPS,
 }
 

@@ -63,7 +63,7 @@ def wait_whole(cluster: Cluster, timeout_ms: int) -> None:
         tip = max(cluster.view.read_height.get(other, 0) for other in cluster.plan.correct_ids)
         return (
             health is not None
-            and health["state"] == "validating"
+            and health["state"] == ("validating" if node in cluster.voters else "following")
             and row is not None
             and row["status"] == "active"
             and cluster.view.read_height.get(node, 0) >= tip - 1

@@ -189,7 +189,9 @@ def build_genesis(cluster: Cluster) -> Genesis:
         createdAt=cluster.backend.now_ms(),
         sovereign=plan.sovereign.public_text,
         currencies=(GenesisCurrency(CURRENCY, DECIMALS),),
-        validators=tuple(GenesisValidator(node.node_id, node.key.public_text, node.power) for node in active),
+        validators=tuple(
+            GenesisValidator(node.node_id, node.key.public_text, node.power) for node in active if node.power
+        ),
         accounts=(GenesisAccount(plan.sovereign.public_text, "@sovereign", "sovereign", {}),),
         parameters=GenesisParameters(requireChainId=True),
     )

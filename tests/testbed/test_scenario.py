@@ -8,6 +8,7 @@ import pytest
 
 from tana.types.errors import SettingsError
 from testbed.needs import get_offers
+from testbed.plan import make_timeline
 from testbed.scenario import Byzantine, Perturb, Start, describe_step, load_scenario, parse_scenario
 from tests.testbed.forging import CONVERGE
 
@@ -271,6 +272,56 @@ def test_invalid_workload_sent_twice() -> None:
     assert "steps[2] sends the workload again, which steps[1] has sent" in error.message
 
 
+REPLACEMENT = "powers = [1, 1, 1, 0]\n" + START + '[[steps]]\ndo = "replace_key"\n'
+
+
+@pytest.mark.parametrize(
+    ("fields", "line", "field", "words"),
+    [
+        ('node = "validator-9"\nby = "validator-4"\n', 10, "node", "'validator-9' is not a validator"),
+        ('node = "validator-1"\n', 8, "by", "'' is not a validator"),
+        ('node = "validator-4"\nby = "validator-4"\n', 10, "node", "has no vote then"),
+        ('node = "validator-1"\nby = "validator-2"\n', 11, "by", "votes already then"),
+    ],
+)
+def test_invalid_replacement(fields: str, line: int, field: str, words: str) -> None:
+    error = refuse(HEAD.replace("2", "4") + REPLACEMENT + fields)
+    assert error.message.startswith(f"small.toml:{line}: ")
+    assert error.field == f"steps[1].{field}"
+    assert words in error.message
+
+
+def test_invalid_replacement_of_too_much_power() -> None:
+    text = HEAD.replace("2", "4") + REPLACEMENT.replace("[1, 1, 1, 0]", "[2, 1, 1, 0]")
+    error = refuse(text + 'node = "validator-1"\nby = "validator-4"\n')
+    assert "has power 2 of 4" in error.message
+    assert error.remedy == "a block may move at most a third"
+
+
+def test_invalid_replacement_before_the_workload() -> None:
+    text = HEAD.replace("2", "4") + REPLACEMENT + 'node = "validator-1"\nby = "validator-4"\n[[steps]]\ndo = "load"\n'
+    assert "comes before the workload" in refuse(text).message
+
+
+def test_invalid_powers_of_nobody() -> None:
+    error = refuse(HEAD + "powers = [0, 0]\n" + START)
+    assert error.field == "powers"
+    assert "gives nobody a vote" in error.message
+
+
+def test_a_replacement_moves_power_on_the_timeline() -> None:
+    text = HEAD.replace("2", "4") + REPLACEMENT.replace(START, READY) + 'node = "validator-1"\nby = "validator-4"\n'
+    kills = "".join(f'[[steps]]\ndo = "perturb"\nfault = "kill"\nnode = "validator-{number}"\n' for number in (1, 4))
+    scenario = parse_scenario(text + kills, "small.toml")
+    assert describe_step(scenario.steps[3]) == "replace key validator-1 by validator-4"
+    assert [window.progress for window in make_timeline(scenario)] == ["must", "must_not"]
+
+
+def test_invalid_replacement_before_the_genesis() -> None:
+    error = refuse(HEAD.replace("2", "4") + REPLACEMENT + 'node = "validator-1"\nby = "validator-4"\n')
+    assert 'replace_key comes before any do = "genesis"' in error.message
+
+
 def test_a_byzantine_step() -> None:
     text = (
         HEAD
@@ -297,7 +348,7 @@ FAULT = PERTURB + 'node = "validator-1"\n'
         (HEAD.replace("2", "99999999999999999999") + START, 3, "validators", "expected int <= 32"),
         (HEAD.replace("2", "4.5") + START, 3, "validators", "validators is 4.5: expected int, got float"),
         (HEAD.replace("2", "true") + START, 3, "validators", "expected int, got bool"),
-        (HEAD + "powers = [\n  1,\n  -1]\n" + START, 6, "powers[1]", "powers[1] is -1: expected int >= 1"),
+        (HEAD + "powers = [\n  1,\n  -1]\n" + START, 6, "powers[1]", "powers[1] is -1: expected int >= 0"),
         (HEAD + "timing.color = 1\n" + START, 4, "timing.color", "is not a field"),
         (HEAD + "timing = { color = 1 }\n" + START, 4, "timing.color", "is not a field"),
         (HEAD + 'steps = [\n{ do = "start" },\n{ do = "dance" },\n]\n', 6, "steps[1].do", "there is no such step"),

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from tana.cli.options import show_example
 from tana.types.errors import TanaError, Unavailable
 from testbed import cli_simulation
 from testbed.cli_mutants import mutants
@@ -25,7 +26,7 @@ app = typer.Typer(
 SCENARIOS = Path("scenarios")
 
 
-@app.command()
+@app.command(epilog=show_example("testbed run scenarios/converge.toml --backend simulation --seed 7"))
 def run(
     scenario: Annotated[Path, typer.Argument(help="The scenario's TOML file.")] = SCENARIOS / "converge.toml",
     *,
@@ -73,11 +74,11 @@ def run(
     raise typer.Exit(result.exit_code)
 
 
-app.command()(twins)
-app.command()(mutants)
+app.command(epilog=show_example("testbed twins --seeds 200"))(twins)
+app.command(epilog=show_example("testbed mutants --only lock_forgotten"))(mutants)
 
 
-@app.command()
+@app.command(epilog=show_example("testbed replay runs/latest --height 7", "testbed replay 42"))
 def replay(
     subject: Annotated[
         str,
@@ -108,7 +109,7 @@ def replay(
     raise typer.Exit(code)
 
 
-@app.command()
+@app.command(epilog=show_example("testbed down --images"))
 def down(
     *,
     images: Annotated[bool, typer.Option(help="Remove the images too that runs of this checkout made.")] = False,
@@ -135,7 +136,7 @@ def down(
     typer.echo(f"removed from Docker: {len(removed)} ({', '.join(removed)})" if removed else "nothing to remove")
 
 
-@app.command("list")
+@app.command("list", epilog=show_example("testbed list"))
 def list_parts(
     scenarios: Annotated[Path, typer.Option(help="The folder of the scenarios.")] = SCENARIOS,
 ) -> None:
@@ -153,8 +154,8 @@ def list_parts(
     _print_section("invariants", [(f"{kind.number:>2} {kind.name}", describe_part(kind)) for kind in INVARIANTS])
 
 
-app.command()(cli_simulation.fuzz)
-app.command()(cli_simulation.shrink)
+app.command(epilog=show_example("testbed fuzz --seeds 1000 --nodes 4 --jobs auto"))(cli_simulation.fuzz)
+app.command(epilog=show_example("testbed shrink 42"))(cli_simulation.shrink)
 
 
 def _describe_scenario(path: Path) -> tuple[str, str]:

@@ -154,3 +154,13 @@ def test_replay_of_no_run_exits_2(tmp_path: Path) -> None:
     code, out, _ = invoke("replay", str(tmp_path))
     assert code == 2
     assert "has no journals" in out
+
+
+@pytest.mark.parametrize(
+    "command", sorted(command.callback.__name__ for command in app.registered_commands if command.callback)
+)
+def test_every_command_shows_an_example(command: str) -> None:
+    name = "list" if command == "list_parts" else command
+    code, out, _ = invoke(name, "--help")
+    assert code == 0
+    assert f"  testbed {name} " in out or f"  testbed {name}\n" in out

@@ -201,5 +201,6 @@ def explain(what: str, output: str) -> Unavailable:
 
 
 def is_out_of_reach(output: str) -> bool:
-    """Whether a command failed because an image is neither here nor to be had from where it comes from."""
-    return re.search(_OUT_OF_REACH, output, re.I) is not None
+    """Whether a command failed because an image is neither here nor to be had from where it comes from, and not in a
+    step of a build that wanted something else."""
+    return re.search(_OUT_OF_REACH, output, re.I) is not None and "did not complete successfully" not in output

@@ -9,7 +9,7 @@ import pytest
 
 from tana.types.errors import SettingsError, Unavailable
 from testbed.backends.choice import choose_backend
-from testbed.backends.docker_engine import Compose, explain, find_engine
+from testbed.backends.docker_engine import Compose, explain, find_engine, is_out_of_reach
 
 GOOD = {
     "version": "echo 20.10.24 1.41",
@@ -111,6 +111,19 @@ def test_complaints_are_one_line_with_a_remedy(output: str, words: str) -> None:
     assert words in str(error)
     assert "\n" not in str(error)
     assert error.remedy
+
+
+@pytest.mark.parametrize(
+    ("output", "is_image"),
+    [
+        ("failed to solve: python:3.11-slim: failed to do request: dial tcp: lookup registry: no such host", True),
+        ('pypi.org: no such host\nfailed to solve: process "pip install" did not complete successfully: exit 1', False),
+        ("failed to solve: no space left on device", False),
+    ],
+    ids=["base", "step", "disk"],
+)
+def test_an_image_is_out_of_reach_or_a_step_of_its_recipe_failed(output: str, is_image: bool) -> None:
+    assert is_out_of_reach(output) == is_image
 
 
 def test_compose_that_fails_or_hangs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

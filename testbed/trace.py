@@ -124,7 +124,7 @@ class Trace:
         if facts.is_correct:
             for handler in self._on_end:
                 handler(facts, reason)
-        facts.pending.clear()
+        facts.lose_pending()
 
     def close(self, node: str) -> None:
         """The record of a node has ended. If the node goes on nevertheless, it is not whole."""
@@ -235,6 +235,7 @@ class Trace:
             if message.kind == PREVOTE:
                 self._count(facts, message)
             elif message.block_hash is not None:
+                facts.lock_before = (message.signature, facts.locked_round, facts.locked_hash)
                 facts.locked_round, facts.locked_hash = message.round, message.block_hash
                 facts.precommit_height = message.height
         else:

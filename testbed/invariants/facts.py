@@ -185,6 +185,7 @@ class NodeFacts:
         "is_correct",
         "is_up",
         "key",
+        "lock_before",
         "locked_hash",
         "locked_round",
         "name",
@@ -231,6 +232,8 @@ class NodeFacts:
         """The highest round it has signed anything in."""
         self.locked_round = -1
         self.locked_hash: bytes | None = None
+        self.lock_before: tuple[bytes, int, bytes | None] = (b"", -1, None)
+        """The signature that locked it last, and what it was locked on before."""
         kept_height, kept = self._kept
         if kept_height == height:
             for name, value in kept.items():
@@ -240,6 +243,13 @@ class NodeFacts:
         """Its chain is wiped and its log is not: once it decides this height again, it knows what it knew of it."""
         names = ("polkas", "proposals", "blocks_logged", "round", "locked_round", "locked_hash")
         self._kept = (self.height + 1, {name: getattr(self, name) for name in names})
+
+    def lose_pending(self) -> None:
+        """It died: what it had not flushed was never signed, and locks it on nothing."""
+        signature, round, block_hash = self.lock_before
+        if signature in self.pending:
+            self.locked_round, self.locked_hash = round, block_hash
+        self.pending.clear()
 
     def forget_lock(self) -> None:
         """Its log is lost: whatever it was locked on binds it no more."""

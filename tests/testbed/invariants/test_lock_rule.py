@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tana.node.effects import SetTimer
+from tana.node.effects import Append, SetTimer, Signed
 from tana.node.inputs import Timer
 from tana.types.messages import PRECOMMIT, PREVOTE
 from testbed.invariants.lock_rule import LockRule
@@ -36,6 +36,26 @@ def test_a_later_polka_unlocks() -> None:
         stage.see(0, stage.vote(other, PREVOTE, 1, 2, stage.block(1, label=1)))
     stage.sign(0, stage.vote(0, PREVOTE, 1, 3, stage.block(1, label=1)))
     stage.assert_proven("1 times left")
+
+
+def test_a_precommit_that_died_with_its_node_locks_nothing() -> None:
+    stage = Stage(LockRule())
+    stage.poll(PREVOTE, 1, 1, stage.block(1), (0, 1, 2))
+    stage.do(0, Append(Signed(stage.vote(0, PRECOMMIT, 1, 1, stage.block(1)))))
+    stage.end(0)
+    stage.begin(0)
+    stage.sign(0, stage.vote(0, PREVOTE, 1, 2, stage.block(1, label=1)))
+    stage.assert_proven("1 locks kept")
+
+
+def test_a_lock_from_before_stays_where_a_later_one_died_with_its_node() -> None:
+    stage = locked()
+    stage.poll(PREVOTE, 1, 2, stage.block(1), (0, 1, 2))
+    stage.do(0, Append(Signed(stage.vote(0, PRECOMMIT, 1, 2, stage.block(1)))))
+    stage.end(0)
+    stage.begin(0)
+    stage.sign(0, stage.vote(0, PREVOTE, 1, 3, stage.block(1, label=1)))
+    stage.assert_violated("validator-1 at height 1 prevotes", "in round 3", "locked since round 1")
 
 
 def test_another_block_without_a_polka_is_rejected() -> None:

@@ -208,6 +208,11 @@ def test_an_old_key_that_signs_on_is_found(monkeypatch: pytest.MonkeyPatch) -> N
     assert "in which its key is not" in violation.line
 
 
+def test_pinned_a_precommit_that_was_never_durable_locks_nothing() -> None:
+    """A crash between a precommit's append and its flush: the invariant took the node for locked."""
+    assert run_schedule(make_schedule(948, 7, 40)).violation is None
+
+
 def test_validators_join_leave_and_change_while_the_chain_goes_on() -> None:
     faults = (
         PlannedFault("join", 2, nodes=(4,), by=1),

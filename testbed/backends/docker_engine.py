@@ -153,7 +153,7 @@ class Compose:
 
 _OUT_OF_REACH = (
     r"pull access denied|manifest (unknown|for)|failed to (resolve|do request)|no such host|registry|i/o timeout"
-    r"|TLS handshake"
+    r"|TLS handshake|https?://\S+/v2/"
 )
 _REMEDIES = (
     (

@@ -117,10 +117,11 @@ def test_complaints_are_one_line_with_a_remedy(output: str, words: str) -> None:
     ("output", "is_image"),
     [
         ("failed to solve: python:3.11-slim: failed to do request: dial tcp: lookup registry: no such host", True),
+        ('Error response from daemon: Get "http://127.0.0.1:9/v2/": dial tcp 127.0.0.1:9: connection refused', True),
         ('pypi.org: no such host\nfailed to solve: process "pip install" did not complete successfully: exit 1', False),
         ("failed to solve: no space left on device", False),
     ],
-    ids=["base", "step", "disk"],
+    ids=["base", "pull", "step", "disk"],
 )
 def test_an_image_is_out_of_reach_or_a_step_of_its_recipe_failed(output: str, is_image: bool) -> None:
     assert is_out_of_reach(output) == is_image

@@ -16,9 +16,9 @@ from tana.types.messages import BlocksRequest
 
 BLOCKS_PER_REQUEST = 64
 """As many as a node checks and stores in a fraction of a second: meanwhile it hears nobody."""
-PAUSE_MS = 200
+PAUSE_MS = 20
 """After an answer that disappointed: so long for each one in a row, up to `PAUSES_MAX` times as long."""
-PAUSES_MAX = 10
+PAUSES_MAX = 100
 HEIGHTS_PER_REPORT = 500
 """Progress is reported once in so many heights."""
 

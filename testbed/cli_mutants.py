@@ -14,6 +14,7 @@ from testbed.cli_telling import Jobs, told
 if TYPE_CHECKING:
     from testbed.mutants import Hunt, Mutant
 
+LIMIT_S_MAX = 86_400
 DOCUMENT = Path("docs/planted-bugs.md")
 
 
@@ -37,6 +38,10 @@ def mutants(
         known = list_mutants(FOLDER)
         chosen = _choose(known, only or [])
         workers = resolve_jobs(jobs)
+        if not 0 < limit_s <= LIMIT_S_MAX:
+            raise SettingsError(
+                f"--limit-s is {limit_s}", remedy=f"give a number of seconds up to {LIMIT_S_MAX}", field="limit_s"
+            )
         for hunt in hunt_all(chosen, limit_s, workers):
             hunts.append(hunt)
             if not as_json:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
 
+from tana.types.errors import SettingsError
 from testbed.replay import Replay, load_run
 from testbed.runner.inside import list_around
 from testbed.story import StoryTeller, Zoom
@@ -19,6 +21,7 @@ def replay_folder(folder: Path, zoom: Zoom, *, as_json: bool) -> int:
     if not run.journals:
         typer.echo(f"could not tell: {folder} has no journals")
         return Outcome.COULD_NOT_TELL.exit_code
+    check_zoom(zoom, run.node_ids)
     replay = Replay(run)
     teller = StoryTeller({node.key.public_key: name for name, node in replay.nodes.items()})
     replay.watchers.append(teller)
@@ -38,6 +41,16 @@ def replay_folder(folder: Path, zoom: Zoom, *, as_json: bool) -> int:
         for line in format_replay(verdicts, outcome):
             typer.echo(line)
     return outcome.exit_code
+
+
+def check_zoom(zoom: Zoom, node_ids: Sequence[str]) -> None:
+    """Raises `SettingsError` that names the option, where there is nothing to look at."""
+    if zoom.node and zoom.node not in node_ids:
+        raise SettingsError(
+            f"--node {zoom.node}: there is no such node", remedy=f"use one of {', '.join(node_ids)}", field="node"
+        )
+    if zoom.height < 0:
+        raise SettingsError(f"--height is {zoom.height}", remedy="give a height from 1", field="height")
 
 
 def make_json(

@@ -97,10 +97,12 @@ def _judge_sample(result: FuzzResult, options: FuzzOptions) -> Verdict:
 
 def replay_seed(subject: str, nodes: int, heights: int, zoom: Zoom, *, as_json: bool) -> int:
     """Run a seed, or a schedule's file, again; print its story, and return the exit code. Raises `SettingsError`."""
+    from testbed.cli_replay import check_zoom
     from testbed.simulation.again import judge_again
     from testbed.simulation.failure import make_summary, run_and_tell
 
     schedule = find_schedule(subject, nodes, heights)
+    check_zoom(zoom, [schedule.get_name(node) for node in range(schedule.nodes)])
     told = run_and_tell(schedule)
     again = judge_again(schedule, told.outcome.trace_hash)
     violation = told.outcome.violation

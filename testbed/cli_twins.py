@@ -37,7 +37,7 @@ def twins(
     from testbed.simulation.fuzz import resolve_jobs
 
     with told():
-        total = _check(rounds, groups, only)
+        total = _check(rounds, groups, seeds, only)
         workers = resolve_jobs(jobs)
     if only is not None:
         scenario = make_scenario(only, rounds, groups)
@@ -70,7 +70,7 @@ def twins(
     typer.echo(f"nothing violated: {done} scenarios, in {split} of them the twins contradicted each other")
 
 
-def _check(rounds: int, groups: int, only: int | None) -> int:
+def _check(rounds: int, groups: int, seeds: int, only: int | None) -> int:
     """How many scenarios there are. Raises `SettingsError` that names the option."""
     from testbed.byzantine.twins import count_scenarios
 
@@ -78,6 +78,8 @@ def _check(rounds: int, groups: int, only: int | None) -> int:
         raise SettingsError(f"--rounds is {rounds}", remedy="give a number from 1 to 10", field="rounds")
     if not 1 <= groups <= 5:
         raise SettingsError(f"--groups is {groups}", remedy="give a number from 1 to 5: five nodes", field="groups")
+    if seeds < 0:
+        raise SettingsError(f"--seeds is {seeds}", remedy="give how many to draw, or 0 for all", field="seeds")
     total = count_scenarios(rounds, groups)
     if only is not None and not 0 <= only < total:
         raise SettingsError(f"--only is {only}", remedy=f"give a number from 0 to {total - 1}", field="only")

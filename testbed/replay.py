@@ -9,7 +9,6 @@ were told, and what the chain had to do.
 from __future__ import annotations
 
 import heapq
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,21 +142,44 @@ def load_run(folder: Path) -> Run:
         raise SettingsError(
             f"{folder} is no run's folder: it has no history.jsonl", remedy="give one of runs/", field="run"
         )
-    events = [json.loads(line) for line in history.read_text("utf-8").splitlines()]
+    events = _read_events(history)
     run = next((event for event in events if event["kind"] == "run"), None)
     if run is None or "start_ms" not in run:
         raise SettingsError(
             f"{history} does not begin with its run: it was written by another version or before anything began",
             field="run",
         )
+    keys = {item["node_id"]: make_key(run["seed"], f"node/{item['node_id']}") for item in run["validators"]}
+    files = sorted(path for path in journals.glob(f"*{SUFFIX}") if path.is_file())
+    strangers = [path for path in files if path.name.removesuffix(SUFFIX) not in keys]
+    if strangers:
+        raise SettingsError(f"{strangers[0]}: the run has no such node", remedy="remove it", field="run")
     return Run(
-        keys={item["node_id"]: make_key(run["seed"], f"node/{item['node_id']}") for item in run["validators"]},
+        keys=keys,
         traitors=frozenset(run["traitors"]),
         start_ms=run["start_ms"],
         events=events,
-        journals={path.name.removesuffix(SUFFIX): path.read_bytes() for path in sorted(journals.glob(f"*{SUFFIX}"))},
+        journals={path.name.removesuffix(SUFFIX): path.read_bytes() for path in files},
         is_virtual=run.get("is_virtual", False),
     )
+
+
+def _read_events(history: Path) -> list[dict[str, Any]]:
+    """The events of a run. Raises `SettingsError` naming file and line."""
+    events: list[dict[str, Any]] = []
+    try:
+        for line in history.read_text("utf-8").splitlines():
+            event = msgspec.json.decode(line, type=dict[str, Any])
+            if "kind" not in event:
+                raise ValueError("it has no kind")
+            events.append(event)
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"{history}:{len(events) + 1}: no event of a run: {error}",
+            remedy="give a run's folder as the testbed wrote it",
+            field="run",
+        ) from None
+    return events
 
 
 class Replay:
@@ -213,6 +235,8 @@ class Replay:
 
     def finish(self, *, is_complete: bool = True) -> list[Verdict]:
         """The verdicts of the invariants, and first the one about the journals themselves."""
+        for words in self._list_short():
+            self.trace.miss(STEPS, words)
         return [self._judge_journals(), *self.trace.finish(is_complete=is_complete)]
 
     # ------------------------------------------------------------------ what happened, in order
@@ -381,11 +405,26 @@ class Replay:
         node.divergence = Divergence(node.name, node.incarnation, node.step, at_ms, line)
         self._miss(node, f"the journal of {node.name} cannot be replayed")
 
+    def _list_short(self) -> list[str]:
+        """Correct nodes that answered more blocks than their journals tell of: something of those is gone."""
+        answered: dict[str, int] = {}
+        for event in self.run.events:
+            if event["kind"] == "health" and isinstance(event.get("height"), int):
+                answered[event["node"]] = max(answered.get(event["node"], 0), event["height"])
+        return [
+            f"the journal of {node.name} ends at height {told}, and it answered height {answered[node.name]}"
+            for node in self.nodes.values()
+            if node.is_correct and node.name in self.run.journals and not node.is_full and node.divergence is None
+            if (told := max(node.states, default=0)) < answered.get(node.name, 0)
+        ]
+
     def _judge_journals(self) -> Verdict:
         """Every step taken again gave the same effects."""
         if self.divergence is not None:
             facts = {"node": self.divergence.node, "step": self.divergence.step, "at_ms": self.divergence.at_ms}
             return Verdict("journals", Outcome.VIOLATED, self.divergence.line, facts)
+        if short := self._list_short():
+            return Verdict("journals", Outcome.COULD_NOT_TELL, "; ".join(short))
         absent = self.run.absent
         full = [node.name for node in self.nodes.values() if node.is_full]
         if absent or full:

@@ -480,6 +480,13 @@ def _check_fault(scenario: Scenario, index: int, step: Perturb, refuse: _Refusal
                 f"steps[{index}].peers: {peer!r} is not another member of this scenario",
                 f"use some of {', '.join(others)}",
             )
+    if fault.is_void(step.node, step.peers, scenario.node_ids):
+        whom = f" with peers {', '.join(step.peers)}" if step.peers else ""
+        raise refuse(
+            ("steps", index, "peers" if step.peers else "fault"),
+            f"steps[{index}]: {step.fault}{whom} touches nothing among {scenario.validators} validators",
+            "give it more validators, or other peers",
+        )
 
 
 _PATH = re.compile(r" - at `\$(.*)`$")

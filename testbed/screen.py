@@ -53,7 +53,7 @@ class PlainScreen:
     def end_step(self, words: str, duration_ms: int) -> None:
         heights = " ".join(row["height"] for row in self._rows if row["height"])
         where = f"  heights {heights}" if heights else ""
-        print(f"{self._place} {words:<34} {duration_ms:>6} ms{where}", file=self._out, flush=True)
+        print(f"{self._place} {words:<42} {duration_ms:>6} ms{where}", file=self._out, flush=True)
 
     def update(self, rows: Sequence[Row]) -> None:
         self._rows = rows

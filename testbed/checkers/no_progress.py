@@ -117,6 +117,8 @@ class NoProgress(Checker):
     def summarize(self) -> str:
         self.facts = {"windows": self._windows}
         last = self._windows[-1]
+        if not last["heights"]:
+            return f"without {join_names(last['missing'])} nobody was left to go on"
         return f"without {join_names(last['missing'])} the survivors stayed at height {max(last['heights'].values())}"
 
 

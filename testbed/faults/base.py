@@ -99,6 +99,11 @@ class Fault:
         """The validators that cannot vote while it is on."""
         return frozenset({node} if cls.removes_power else ())
 
+    @classmethod
+    def is_void(cls, node: str, peers: Sequence[str], node_ids: Sequence[str]) -> bool:
+        """Whether there is nothing among these validators that it could touch."""
+        return False
+
     def apply(self) -> None:
         """Do it. Raises `NotApplied` where it cannot be done."""
         raise NotImplementedError

@@ -16,7 +16,7 @@ class Halves(CutFault):
     @classmethod
     def find_broken(cls, node: str, peers: Sequence[str], node_ids: Sequence[str]) -> frozenset[str]:
         """Those on the node's side: where theirs is the greater side, nobody can go on that we watch."""
-        return frozenset(list_half(node, peers, node_ids))
+        return frozenset(list_half(node, peers, node_ids)) & set(node_ids)
 
     @classmethod
     def list_pairs(cls, node: str, peers: Sequence[str], node_ids: Sequence[str]) -> list[Pair]:

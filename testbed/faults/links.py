@@ -20,6 +20,10 @@ class CutFault(Fault):
         """The links that are cut, (from, to)."""
         raise NotImplementedError
 
+    @classmethod
+    def is_void(cls, node: str, peers: Sequence[str], node_ids: Sequence[str]) -> bool:
+        return not cls.list_pairs(node, peers, node_ids)
+
     def apply(self) -> None:
         self._cuts = self.cluster.cuts
         if self.node in self.cluster.node_ids:
@@ -69,6 +73,10 @@ class RateFault(Fault):
     def traffic(self) -> Losses:
         """What it acts through."""
         return self.cluster.links
+
+    @classmethod
+    def is_void(cls, node: str, peers: Sequence[str], node_ids: Sequence[str]) -> bool:
+        return len(node_ids) < 2
 
     def change(self, sign: int) -> None:
         self.traffic.change_rate(self.kind, sign * self.rate)

@@ -17,7 +17,7 @@ class Partition(CutFault):
     def find_broken(cls, node: str, peers: Sequence[str], node_ids: Sequence[str]) -> frozenset[str]:
         """Validators relay: a node is cut off only where no other validator is left to it."""
         others = set(node_ids) - {node}
-        return frozenset({node} if not peers or others <= set(peers) else ())
+        return frozenset({node} if others and (not peers or others <= set(peers)) else ())
 
     @classmethod
     def list_pairs(cls, node: str, peers: Sequence[str], node_ids: Sequence[str]) -> list[Pair]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from testbed.faults.base import Fault, NotApplied
 from testbed.needs import CUTS, LINKS
 
@@ -12,6 +14,10 @@ class Reset(Fault):
     needs = frozenset({CUTS, LINKS})
     takes_peers = True
     _resets = 0
+
+    @classmethod
+    def is_void(cls, node: str, peers: Sequence[str], node_ids: Sequence[str]) -> bool:
+        return not peers and len(node_ids) < 2
 
     def apply(self) -> None:
         self.get_height_before()

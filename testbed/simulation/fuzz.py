@@ -98,7 +98,7 @@ def resolve_jobs(text: str) -> int:
     """How many processes: `auto` is one for each core that we may use. Raises `SettingsError`."""
     if text == "auto":
         return len(os.sched_getaffinity(0))
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise SettingsError(f"--jobs is {text!r}", remedy="give a number of processes, or auto", field="jobs")
     return int(text)
 

@@ -58,6 +58,10 @@ ON_NOBODY: tuple[FaultKind, ...] = ("loss", "duplicate", "reorder", "delay", "ri
 Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 Rate = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Milliseconds = Annotated[int, msgspec.Meta(ge=-10_000_000, le=10_000_000)]
+Timeout = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
+"""In ms. Without any wait a node would do the same again for ever, and no time would pass."""
+DRIFT_PPM_MAX = 500_000
+"""A clock that is slower by a million ppm stands still."""
 
 
 class PlannedFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -110,13 +114,13 @@ class LinkPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 class TimingPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Settings of every node, in ms."""
 
-    propose_timeout_ms: Count = 1000
-    prevote_timeout_ms: Count = 500
-    precommit_timeout_ms: Count = 500
-    timeout_delta_ms: Count = 250
+    propose_timeout_ms: Timeout = 1000
+    prevote_timeout_ms: Timeout = 500
+    precommit_timeout_ms: Timeout = 500
+    timeout_delta_ms: Timeout = 250
     empty_block_interval_ms: Count = 20
-    announce_interval_ms: Count = 100
-    sync_timeout_ms: Count = 1000
+    announce_interval_ms: Timeout = 100
+    sync_timeout_ms: Timeout = 1000
 
 
 class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -240,7 +244,10 @@ def load_schedule(path: Path) -> Schedule:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise SettingsError(f"{path}: the schedule cannot be read: {error.strerror}") from None
+        raise SettingsError(
+            f"{path}: the schedule cannot be read: {error.strerror}",
+            remedy="give a run's folder, a seed, or a file of `testbed shrink`",
+        ) from None
     return parse_schedule(data, str(path))
 
 
@@ -259,29 +266,19 @@ def check_schedule(schedule: Schedule, file: str) -> None:
         raise SettingsError(
             f"{file}: clocks has {len(schedule.clocks)} values for {schedule.nodes} nodes", field="clocks"
         )
+    if schedule.links.delay_ms_min > schedule.links.delay_ms_max:
+        raise SettingsError(f"{file}: links.delay_ms_min is more than delay_ms_max", field="links.delay_ms_min")
+    for index, clock in enumerate(schedule.clocks):
+        if abs(clock.drift_ppm) > DRIFT_PPM_MAX:
+            raise SettingsError(
+                f"{file}: clocks[{index}].drift_ppm is {clock.drift_ppm}",
+                remedy=f"give a number from {-DRIFT_PPM_MAX} to {DRIFT_PPM_MAX}",
+                field=f"clocks[{index}].drift_ppm",
+            )
     for index, fault in enumerate(schedule.faults):
-        if any(node >= schedule.nodes for node in fault.nodes):
-            raise SettingsError(
-                f"{file}: faults[{index}].nodes {list(fault.nodes)}: nodes are numbered 0 to {schedule.nodes - 1}",
-                field=f"faults[{index}].nodes",
-            )
-        if not fault.nodes and fault.kind not in (
-            "loss",
-            "duplicate",
-            "reorder",
-            "delay",
-            "ring",
-            "mesh_down",
-            "crash_locked",
-        ):
-            raise SettingsError(
-                f"{file}: faults[{index}].nodes is empty and {fault.kind} needs some", field=f"faults[{index}].nodes"
-            )
-        if fault.kind == "replaced_key" and len({*fault.nodes}) != 2:
-            raise SettingsError(
-                f"{file}: faults[{index}].nodes {list(fault.nodes)}: name whose key goes, and whose comes",
-                field=f"faults[{index}].nodes",
-            )
+        if complaint := _find_contradiction(fault, schedule.nodes):
+            field, words = complaint
+            raise SettingsError(f"{file}: faults[{index}].{field} {words}", field=f"faults[{index}].{field}")
     for index, traitor in enumerate(schedule.traitors):
         if traitor.behaviour not in BEHAVIOURS:
             raise SettingsError(
@@ -289,7 +286,11 @@ def check_schedule(schedule: Schedule, file: str) -> None:
                 remedy=f"use one of {', '.join(sorted(BEHAVIOURS))}",
                 field=f"traitors[{index}].behaviour",
             )
-    if len(schedule.unlinked) not in (0, 2) or any(node >= schedule.nodes for node in schedule.unlinked):
+    if (
+        len(set(schedule.unlinked)) != len(schedule.unlinked)
+        or len(schedule.unlinked) not in (0, 2)
+        or any(node >= schedule.nodes for node in schedule.unlinked)
+    ):
         raise SettingsError(
             f"{file}: unlinked is {list(schedule.unlinked)}: name two nodes that are there, or none", field="unlinked"
         )
@@ -303,6 +304,23 @@ def check_schedule(schedule: Schedule, file: str) -> None:
             f"{file}: broken nodes, traitors and wiped sign-states leave power {left} of {sum(powers)}: no quorum",
             field="broken",
         )
+
+
+def _find_contradiction(fault: PlannedFault, nodes: int) -> tuple[str, str] | None:
+    """The field of a fault that cannot be, and why; None where all can."""
+    if any(node >= nodes for node in fault.nodes):
+        return "nodes", f"{list(fault.nodes)}: nodes are numbered 0 to {nodes - 1}"
+    if fault.kind == "replaced_key" and len({*fault.nodes}) != 2:
+        return "nodes", f"{list(fault.nodes)}: name whose key goes, and whose comes"
+    if len(set(fault.nodes)) < len(fault.nodes):
+        return "nodes", f"{list(fault.nodes)} names a node twice"
+    if not fault.nodes and fault.kind not in ON_NOBODY:
+        return "nodes", f"is empty and {fault.kind} needs some"
+    if fault.by < 0 and fault.kind in ("delay", "slow", "power", "join"):
+        return "by", f"is {fault.by}: {fault.kind} wants 0 or more"
+    if fault.kind == "clock_drift" and abs(fault.by) > DRIFT_PPM_MAX:
+        return "by", f"is {fault.by}: a clock drifts by {DRIFT_PPM_MAX} ppm at most"
+    return None
 
 
 def _draw_character(draw: random.Random) -> tuple[list[FaultKind], float]:

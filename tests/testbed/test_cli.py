@@ -164,3 +164,26 @@ def test_every_command_shows_an_example(command: str) -> None:
     code, out, _ = invoke(name, "--help")
     assert code == 0
     assert f"  testbed {name} " in out or f"  testbed {name}\n" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("replay 1 --heights 5 --node validator-9", "--node validator-9: there is no such node"),
+        ("replay 1 --heights 5 --height -4", "--height is -4"),
+        ("replay nowhere", "cannot be read: No such file or directory (give a run's folder, a seed, or a file"),
+        ("shrink 1 --nodes 0", "--nodes is 0"),
+        ("fuzz --seeds 0", "--seeds is 0"),
+        ("fuzz --jobs many", "--jobs is 'many'"),
+        ("twins --rounds 0", "--rounds is 0"),
+        ("twins --seeds -3", "--seeds is -3"),
+        ("twins --jobs \u00b2", "--jobs is '\u00b2'"),
+        ("mutants --only nix", "there is no such mutant"),
+        ("mutants --limit-s nan", "--limit-s is nan"),
+        ("mutants --limit-s -1", "--limit-s is -1.0"),
+    ],
+)
+def test_invalid_option_exits_2(arguments: str, words: str) -> None:
+    code, out, err = invoke(*arguments.split())
+    assert (code, out) == (2, "")
+    assert words in err

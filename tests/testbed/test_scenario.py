@@ -141,6 +141,50 @@ def test_invalid_peer(peer: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("validators", "fields", "words"),
+    [
+        (3, 'fault = "ring"\n', "ring touches nothing among 3 validators"),
+        (1, 'fault = "latency"\n', "latency touches nothing among 1 validators"),
+        (1, 'fault = "reset"\nnode = "validator-1"\n', "reset touches nothing among 1 validators"),
+        (1, 'fault = "half_open"\nnode = "validator-1"\n', "half_open touches nothing among 1 validators"),
+        (1, 'fault = "halves"\nnode = "validator-1"\n', "halves touches nothing among 1 validators"),
+        (
+            2,
+            'fault = "halves"\nnode = "validator-1"\npeers = ["validator-2"]\n',
+            "halves with peers validator-2 touches nothing among 2 validators",
+        ),
+    ],
+)
+def test_invalid_fault_that_touches_nothing(validators: int, fields: str, words: str) -> None:
+    error = refuse(HEAD.replace("2", str(validators)) + PERTURB + fields)
+    assert error.message.endswith(words)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        'fault = "clock_offset"\nnode = "mesh"\n',
+        'fault = "clock_drift"\nnode = "validator-3"\n',
+        'fault = "torn_write"\nnode = "validator-3"\n',
+        'fault = "sign_state_wiped"\nnode = "validator-3"\n',
+        'fault = "rate"\nnode = "validator-1"\n',
+        'fault = "ring"\nnode = "validator-9"\n',
+        'fault = "one_way"\n',
+    ],
+)
+def test_invalid_node_of_a_fault_of_links_clocks_or_disks(fields: str) -> None:
+    assert refuse(HEAD + PERTURB + fields).field.endswith(".node")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    ['fault = "latency"\ndelay_ms = 100\n', 'fault = "clock_offset"\nnode = "validator-1"\nby_ms = 3000\n'],
+)
+def test_invalid_strength_of_a_fault(fields: str) -> None:
+    assert "is not a field that scenarios have" in refuse(HEAD + PERTURB + fields).message
+
+
+@pytest.mark.parametrize(
     ("backend", "network", "fault", "missing"),
     [
         ("processes", "", "disconnect", "containers"),

@@ -8,6 +8,7 @@ from testbed.faults import FAULTS
 from testbed.faults.base import NotApplied
 from testbed.faults.halves import Halves
 from testbed.faults.one_way import OneWay
+from testbed.faults.partition import Partition
 from testbed.faults.ring import Ring
 from testbed.needs import CONNECTIONS, CUTS, LINKS, LOSSES
 from tests.testbed.faults.fakes import NODE, FakeCluster
@@ -85,3 +86,12 @@ def test_invalid_fault_of_links_that_cannot_be_undone(kind: str) -> None:
 def test_invalid_ring_of_three() -> None:
     with pytest.raises(NotApplied, match="ring cuts nothing among 3 validators"):
         FAULTS["ring"](FakeCluster(), "", 100).apply()
+
+
+def test_a_validator_that_is_alone_is_not_cut_off_from_a_quorum() -> None:
+    one = ("validator-1",)
+    assert Partition.find_broken("validator-1", (), one) == OneWay.find_broken("validator-1", (), one) == frozenset()
+
+
+def test_the_mesh_on_one_of_two_halves_has_no_vote() -> None:
+    assert Halves.find_broken("validator-2", ("mesh",), FIVE) == {"validator-2"}

@@ -13,8 +13,10 @@ from testbed.simulation.schedule import (
     FAULT_KINDS,
     OPERATIONS,
     ClockPlan,
+    LinkPlan,
     PlannedFault,
     Schedule,
+    TimingPlan,
     TraitorPlan,
     format_schedule,
     load_schedule,
@@ -102,6 +104,39 @@ def test_invalid_node_of_a_fault() -> None:
 
 def test_invalid_fault_on_nobody() -> None:
     assert "needs some" in str(refuse(replace(BASE, faults=(PlannedFault("pause", 1),))))
+
+
+@pytest.mark.parametrize(
+    ("fault", "field", "words"),
+    [
+        (PlannedFault("crash", 1, nodes=(1, 1)), "nodes", "names a node twice"),
+        (PlannedFault("delay", 1, by=-5), "by", "delay wants 0 or more"),
+        (PlannedFault("slow", 1, nodes=(1,), by=-5), "by", "slow wants 0 or more"),
+        (PlannedFault("power", 1, nodes=(1,), by=-5), "by", "power wants 0 or more"),
+        (PlannedFault("clock_drift", 1, nodes=(1,), by=-1_000_000), "by", "drifts by 500000 ppm at most"),
+    ],
+)
+def test_invalid_fault_that_contradicts_itself(fault: PlannedFault, field: str, words: str) -> None:
+    error = refuse(replace(BASE, faults=(fault,)))
+    assert error.field == f"faults[0].{field}"
+    assert words in error.message
+
+
+def test_invalid_clock_that_stands_still() -> None:
+    clocks = (ClockPlan(drift_ppm=-1_000_000), *(ClockPlan(),) * 3)
+    assert refuse(replace(BASE, clocks=clocks)).field == "clocks[0].drift_ppm"
+
+
+def test_invalid_least_delay_above_the_most() -> None:
+    assert refuse(replace(BASE, links=LinkPlan(delay_ms_min=9, delay_ms_max=4))).field == "links.delay_ms_min"
+
+
+def test_invalid_timeout_of_nothing() -> None:
+    assert "`$.timing.sync_timeout_ms`" in str(refuse(replace(BASE, timing=TimingPlan(sync_timeout_ms=0))))
+
+
+def test_invalid_node_unlinked_from_itself() -> None:
+    assert refuse(replace(BASE, unlinked=(1, 1))).field == "unlinked"
 
 
 def test_invalid_more_broken_than_there_may_be() -> None:

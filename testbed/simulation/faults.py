@@ -137,6 +137,8 @@ class WipedData(Crash):
     """It also loses its blocks and its state, not its sign-state."""
 
     def damage(self, number: int) -> None:
+        # Another fault's end may have started it again since.
+        self.site.kill(number)
         self.site.wipe_data(number)
 
 
@@ -144,6 +146,7 @@ class WipedSignState(Crash):
     """It also loses its sign-state, and must abstain from then on."""
 
     def damage(self, number: int) -> None:
+        self.site.kill(number)
         self.site.wipe_sign_state(number)
 
 

@@ -315,3 +315,8 @@ def test_a_quorum_that_does_not_go_on_is_found(monkeypatch: pytest.MonkeyPatch) 
     assert violation is not None
     assert violation.name == "two_phase"
     assert "a quorum is healed and the others stay broken" in violation.line
+
+
+def test_a_disk_is_emptied_only_while_its_node_is_down() -> None:
+    # Its operator restarted the node between the crash of the fault and its end.
+    assert run_schedule(make_schedule(1190, 4, 6)).violation is None

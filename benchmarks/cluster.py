@@ -16,8 +16,9 @@ from testbed.cluster import Cluster
 from testbed.history import History
 from testbed.runner.run import SIMPLE_STEPS, interruptible
 from testbed.runner.setup import setup
-from testbed.scenario import get_step_name, load_scenario
+from testbed.scenario import load_scenario
 from testbed.screen import SilentScreen
+from testbed.steps import get_step_name
 
 FOLDER = Path(__file__).parent
 

@@ -15,7 +15,8 @@ from testbed.faults import FAULTS
 from testbed.invariants import INVARIANTS, Invariant
 from testbed.needs import BACKENDS
 from testbed.plan import MUST, MUST_NOT, compute_expectation
-from testbed.scenario import Step, Timing
+from testbed.scenario import Timing
+from testbed.steps import Step
 
 CLUSTERS = ((3, 1), (4, 1), (7, 2))
 """Validators and traitors among them, for which behaviours are described."""

@@ -89,7 +89,7 @@ def fuzz(
 def _judge_sample(result: FuzzResult, options: FuzzOptions) -> Verdict:
     """Invariant 20: one of the seeds once more, in another interpreter."""
     from testbed.simulation.again import judge_again
-    from testbed.simulation.schedule import make_schedule
+    from testbed.simulation.drawing import make_schedule
 
     assert result.sample is not None, "at least one seed was run"
     return judge_again(make_schedule(result.sample.seed, options.nodes, options.heights), result.sample.trace_hash)
@@ -174,8 +174,9 @@ def shrink(
 
 def find_schedule(subject: str, nodes: int, heights: int) -> Schedule:
     """What a seed decides, or what a file says. Raises `SettingsError`."""
+    from testbed.simulation.drawing import make_schedule
     from testbed.simulation.fuzz import FuzzOptions
-    from testbed.simulation.schedule import load_schedule, make_schedule
+    from testbed.simulation.schedule import load_schedule
 
     if not subject.removeprefix("-").isdigit():
         return load_schedule(Path(subject))
@@ -209,8 +210,8 @@ def describe_schedule(schedule: Schedule) -> str:
 
 def _leave_behind(seed: int, options: FuzzOptions, runs_dir: Path, progress: Progress, *, is_shrunk: bool) -> Path:
     """Run a seed that fails again, with its story, and write everything into a folder."""
+    from testbed.simulation.drawing import make_schedule
     from testbed.simulation.failure import run_and_tell, write_failure
-    from testbed.simulation.schedule import make_schedule
     from testbed.simulation.shrink import shrink as make_minimal
 
     told = run_and_tell(make_schedule(seed, options.nodes, options.heights))

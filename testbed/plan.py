@@ -11,7 +11,8 @@ from tana.types.errors import SettingsError
 from testbed.byzantine import ALL_BEHAVIOURS
 from testbed.faults import FAULTS
 from testbed.ports import Ports
-from testbed.scenario import Byzantine, Perturb, ReplaceKey, Scenario
+from testbed.scenario import Scenario
+from testbed.steps import Byzantine, Perturb, ReplaceKey
 
 MUST, MUST_NOT, MAY = "must", "must_not", "may"
 

@@ -10,7 +10,7 @@ from typing import Any
 from tana.crypto.keys import KeyPair, format_signature
 from tana.types.transaction import Transaction
 from testbed.plan import Plan, make_key
-from testbed.scenario import Load
+from testbed.steps import Load
 
 CURRENCY, DECIMALS = "USD", 2
 DEPOSIT_UNITS = 100_000

@@ -35,7 +35,8 @@ from testbed.needs import CONNECTIONS, CUTS, LINKS, LOSSES
 from testbed.plan import NodePlan, Plan
 from testbed.ports import HOST, HeldPorts
 from testbed.proxy.proxy import LinkProxy
-from testbed.scenario import Perturb, Scenario
+from testbed.scenario import Scenario
+from testbed.steps import Perturb
 
 POLL_INTERVAL_S = 0.05
 STOP_TIMEOUT_S = 5

@@ -46,33 +46,40 @@ class SignStateWiped(Fault):
             self.cluster.restart(node)
 
     def verify(self) -> str:
-        for node in self._nodes:
-            self.require(
-                lambda node=node: self._get_state(node) == ABSTAINING,  # type: ignore[misc]
-                f"{node} to abstain",
-                lambda node=node: f"{node} does not abstain but is {self._get_state(node)}",  # type: ignore[misc]
-            )
-            reason = (self.cluster.get_health(node) or {})["reason"]
-            for words in (self.complaint, COMMAND):
-                if words not in reason:
-                    raise NotApplied(f"{node} abstains and does not say {words!r}: {reason}")
-            self._seen[node] = self._find_slot(self.cluster.node_ids)
-        return f"{' and '.join(self._nodes)} abstain: {reason}"
+        reasons = [self._wait_abstaining(node) for node in self._nodes]
+        return f"{' and '.join(self._nodes)} abstain: {reasons[-1]}"
 
     def undo(self) -> None:
         slots = {node: self._recover(node) for node in self._nodes}
         for node, (height, _) in slots.items():
-            self.require(
-                lambda node=node, height=height: self.cluster.get_signed_height(node) > height,  # type: ignore[misc]
-                f"{node} to sign above height {height}",
-                f"{node} signs nothing after its recovery above height {height}",
-            )
+            self._wait_signing(node, height)
 
     def describe_effect(self) -> str:
         for node, (height, _) in self._seen.items():
             if (signed := self.cluster.get_signed_height(node)) > height:
                 raise NotApplied(f"{node} signed block {signed} without its sign-state, which it lost at {height}")
         return f"a chain at height {self._height_before} lost a voter" if self._height_before > 0 else ""
+
+    def _wait_abstaining(self, node: str) -> str:
+        """Wait until it abstains. Returns why it says it does, which must name what its operator is to do."""
+        self.require(
+            lambda: self._get_state(node) == ABSTAINING,
+            f"{node} to abstain",
+            lambda: f"{node} does not abstain but is {self._get_state(node)}",
+        )
+        reason: str = (self.cluster.get_health(node) or {})["reason"]
+        for words in (self.complaint, COMMAND):
+            if words not in reason:
+                raise NotApplied(f"{node} abstains and does not say {words!r}: {reason}")
+        self._seen[node] = self._find_slot(self.cluster.node_ids)
+        return reason
+
+    def _wait_signing(self, node: str, height: int) -> None:
+        self.require(
+            lambda: self.cluster.get_signed_height(node) > height,
+            f"{node} to sign above height {height}",
+            f"{node} signs nothing after its recovery above height {height}",
+        )
 
     # ------------------------------------------------------------------ as its operator does
 

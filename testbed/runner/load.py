@@ -8,7 +8,7 @@ from typing import Any
 from testbed.backends.base import Request
 from testbed.cluster import Cluster, Condition
 from testbed.diagnosis import explain_standstill
-from testbed.scenario import Load
+from testbed.steps import Load
 from testbed.verdict import Outcome, RunEnded, Verdict
 from testbed.workload import Phase, Sending, Workload
 

@@ -10,7 +10,7 @@ from tana.types.transaction import Transaction
 from testbed.cluster import Cluster
 from testbed.diagnosis import explain_standstill
 from testbed.runner.load import run_phase
-from testbed.scenario import ReplaceKey
+from testbed.steps import ReplaceKey
 from testbed.verdict import Outcome, RunEnded, Verdict
 from testbed.workload import Phase, Sending
 

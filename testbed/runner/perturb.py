@@ -19,7 +19,7 @@ from testbed.faults.lies import Lies, Plot
 from testbed.plan import MUST, MUST_NOT, FaultWindow
 from testbed.runner.load import load
 from testbed.runner.settle import wait_progress, wait_whole
-from testbed.scenario import Byzantine, Load, Perturb
+from testbed.steps import Byzantine, Load, Perturb
 from testbed.verdict import Outcome, RunEnded, Verdict
 from testbed.workload import Workload
 

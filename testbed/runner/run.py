@@ -38,17 +38,9 @@ from testbed.runner.start import (
     start,
 )
 from testbed.runner.tailnet import STEPS as TAILNET_STEPS
-from testbed.scenario import (
-    Byzantine,
-    Converge,
-    Load,
-    Perturb,
-    Step,
-    describe_step,
-    get_step_name,
-    load_scenario,
-)
+from testbed.scenario import load_scenario
 from testbed.screen import Screen, make_screen
+from testbed.steps import Byzantine, Converge, Load, Perturb, Step, describe_step, get_step_name
 from testbed.verdict import Outcome, RunEnded, Verdict, judge
 from testbed.workload import Workload
 

@@ -9,7 +9,7 @@ from testbed.cluster import Cluster
 from testbed.diagnosis import explain_standstill
 from testbed.runner.load import ask_balances
 from testbed.runner.start import describe_statuses
-from testbed.scenario import Converge, Heartbeats, Progress
+from testbed.steps import Converge, Heartbeats, Progress
 from testbed.workload import Workload
 
 

@@ -23,15 +23,7 @@ from tana.types.genesis import (
 from testbed.backends.base import MESH
 from testbed.cluster import Cluster
 from testbed.diagnosis import explain_standstill
-from testbed.scenario import (
-    Approve,
-    MakeGenesis,
-    RefuseForgedApproval,
-    RefuseOutsider,
-    RefuseUnapproved,
-    Register,
-    Start,
-)
+from testbed.steps import Approve, MakeGenesis, RefuseForgedApproval, RefuseOutsider, RefuseUnapproved, Register, Start
 from testbed.verdict import Outcome, RunEnded, Verdict
 from testbed.workload import CURRENCY, DECIMALS
 

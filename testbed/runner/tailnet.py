@@ -20,14 +20,7 @@ from testbed.faults.sidecars import describe_state, read_status
 from testbed.runner.settle import wait_progress, wait_whole
 from testbed.runner.start import OUTSIDER
 from testbed.runner.tailnet_traffic import traffic
-from testbed.scenario import (
-    TailnetClaims,
-    TailnetDoors,
-    TailnetFirewall,
-    TailnetLinks,
-    TailnetPlaces,
-    TailnetRestarts,
-)
+from testbed.steps import TailnetClaims, TailnetDoors, TailnetFirewall, TailnetLinks, TailnetPlaces, TailnetRestarts
 
 LEDGER_PORT, T4_PORT, PEER_PORT, STATUS_PORT, MESH_PORT = 8080, 8180, 9000, 9001, 8190
 PORTS = {MESH: (MESH_PORT,)}

@@ -24,7 +24,7 @@ from testbed.diagnosis import explain_standstill
 from testbed.faults.sidecars import read_status
 from testbed.plan import make_key
 from testbed.runner.load import acknowledge
-from testbed.scenario import TailnetTraffic
+from testbed.steps import TailnetTraffic
 from testbed.workload import Sending
 
 LEDGER = "http://127.0.0.1:8080"

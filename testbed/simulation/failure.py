@@ -13,8 +13,9 @@ import msgspec
 from testbed.backends.simulated_validator import format_time
 from testbed.runner.report import get_versions, interleave_logs
 from testbed.runner.setup import link_latest, make_run_folder
+from testbed.simulation.cast import BEGIN_MS
 from testbed.simulation.schedule import Schedule, format_schedule
-from testbed.simulation.world import BEGIN_MS, Outcome, World
+from testbed.simulation.world import Outcome, World
 from testbed.story import StoryTeller, Zoom
 
 RECENT = 40

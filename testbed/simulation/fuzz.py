@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tana.types.errors import SettingsError
-from testbed.simulation.schedule import MAX_NODES, make_schedule
+from testbed.simulation.drawing import make_schedule
+from testbed.simulation.schedule import MAX_NODES
 from testbed.simulation.world import World
 from testbed.trace import Violation
 

@@ -55,16 +55,16 @@ class LockSplitter:
         """Whose prevotes a receiver was let have."""
 
     def __call__(self, source: bytes, target: bytes, message: PeerMessage) -> int:
-        is_about_a_polka = isinstance(message, Vote | VoteQuorum) and message.kind == PREVOTE and message.block_hash
-        if not (is_about_a_polka or isinstance(message, Proposal)) or message.height != self.height:  # type: ignore[union-attr]
+        if not isinstance(message, Vote | VoteQuorum | Proposal) or message.height != self.height:
             return 0
         core = self._get_core(target)
         if core is None or core.height != self.height:
             return 0
         if isinstance(message, Proposal):
             return LOST_MS if self._is_blind(target, message, core) else 0
-        assert isinstance(message, Vote | VoteQuorum)
-        return 0 if self._may_see(target, message, core) else LOST_MS
+        if message.kind != PREVOTE or message.block_hash is None or self._may_see(target, message, core):
+            return 0
+        return LOST_MS
 
     def find_locks(self) -> dict[bytes, bytes]:
         """By victim that is locked, the block."""

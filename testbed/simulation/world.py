@@ -8,7 +8,6 @@ timeouts and from the highest round that any node had reached.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from array import array
 from collections.abc import Mapping, Sequence
@@ -16,13 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tana.consensus.tendermint import Tendermint
-from tana.crypto.keys import KeyPair, Signer, Verifier, format_public_key, verify
+from tana.crypto.keys import format_public_key, verify
 from tana.ledger.mempool import Admission
 from tana.node.effects import Broadcast, Commit, Effect
 from tana.node.hooks import NO_HOOKS, Hooks
 from tana.node.inputs import Input
 from tana.node.machine import Machine, MachineConfig
-from tana.types.genesis import Genesis, GenesisAccount, GenesisCurrency, GenesisParameters, GenesisValidator
 from tana.types.messages import PRECOMMIT, Vote
 from tana.types.transaction import SignedTransaction
 from tana.types.validator_set import ValidatorSet
@@ -30,27 +28,25 @@ from testbed.byzantine import BEHAVIOURS, Behaviour, Trigger
 from testbed.byzantine.several import Several
 from testbed.gauges import read_gauges
 from testbed.invariants import make_invariants
-from testbed.plan import make_key
 from testbed.simulation.adversary import Adversary
-from testbed.simulation.clients import CURRENCY, Clients, Order
+from testbed.simulation.bounds import compute_bound_ms, count_growing_rounds
+from testbed.simulation.cast import BEGIN_MS, CLIENTS, make_genesis, make_identities, make_signer
+from testbed.simulation.clients import Clients, Order
 from testbed.simulation.clock import Clock
 from testbed.simulation.disk import Disk
 from testbed.simulation.faults import SIMULATED_FAULTS, SimulatedFault
 from testbed.simulation.lock_splitter import LockSplitter
 from testbed.simulation.mesh import SimulatedMesh
 from testbed.simulation.network import Conditions, Network
-from testbed.simulation.node import Identity, SimulatedNode
+from testbed.simulation.node import SimulatedNode
 from testbed.simulation.schedule import MEMBERSHIP, ClockPlan, PlannedFault, Schedule
 from testbed.simulation.scheduler import Scheduler
-from testbed.simulation.signing import StandInKey, verify_stand_in
+from testbed.simulation.signing import verify_stand_in
 from testbed.story import Begun
 from testbed.trace import Begin, Trace, Violation
 
-BEGIN_MS = 1_750_000_000_000
-"""When virtual time begins (June 2025)."""
 FIRST_PHASE_MS_MAX = 30_000
 """Phase 1 ends then, however far the chain has come: without a quorum it may stand still for good."""
-CLIENTS = 6
 GAUGE_STEPS = 50
 """How often it is looked at what the node that takes a step holds in memory."""
 HEIGHTS_TO_SPLIT = 2
@@ -229,11 +225,13 @@ class World:
         """Run until each of these nodes has decided `height`; a violation where they do not within the bound."""
         if self.violation is not None:
             return
-        bound_ms = self._compute_bound_ms(height)
+        bound_ms = compute_bound_ms(self.schedule, self.config, self._heights, self._get_highest_round(), height)
         self._tell("phase", words=f"{why}: {len(numbers)} nodes must come to height {height} within {bound_ms} ms")
         names = [self.identities[number].name for number in numbers]
         missing = [identity.name for identity in self.identities if identity.name not in names]
-        self.trace.expect(self.at_ms, "begin", "must", names, why, missing, rounds_growing=self._count_growing_rounds())
+        self.trace.expect(
+            self.at_ms, "begin", "must", names, why, missing, rounds_growing=count_growing_rounds(self.schedule)
+        )
         began_ms = self.scheduler.now_ms
         self._goal = (numbers, height)
         if min(self._heights[number] for number in numbers) < height:
@@ -260,39 +258,8 @@ class World:
         if self.listener is not None:
             self.listener.on_event(self.at_ms, {"kind": kind, **facts})
 
-    def _compute_bound_ms(self, height: int) -> int:
-        """Time in which a quorum whose links are good decides up to `height`: twice what the timeouts add up to.
-
-        A round may fail for each node that is broken, and at first for whoever proposes before all are in one round.
-        """
-        config, nodes = self.config, self.schedule.nodes
-        running = [node for node in self._nodes if node is not None]
-        highest = max((node.machine.core.round for node in running), default=0)
-
-        def last(rounds: range) -> int:
-            kinds = ("propose", "prevote", "precommit")
-            return sum(config.of(kind, round) for round in rounds for kind in kinds)
-
-        growing = self._count_growing_rounds()
-        first_ms = last(range(highest, highest + growing + nodes + 3)) + 10 * config.announce_interval_ms
-        empty_ms = config.empty_block_interval_ms or 0
-        each_ms = last(range(nodes)) + empty_ms + config.min_block_interval_ms + 2 * config.announce_interval_ms
-        behind = height - min(self._heights)
-        sync_ms = (behind // 64 + 2) * nodes * config.sync_timeout_ms
-        return 2 * (first_ms + each_ms * max(height - max(self._heights), 1) + sync_ms)
-
-    def _count_growing_rounds(self) -> int:
-        """Rounds until each timeout is longer than the way of a message between two nodes that have no link.
-
-        What one of them says reaches the other through a third, which sends it on at the next announcement. Only
-        once a proposal and the votes on it come that way in time can they count.
-        """
-        if not self.schedule.unlinked:
-            return 0
-        timing = self.schedule.timing
-        shortest_ms = min(timing.propose_timeout_ms, timing.prevote_timeout_ms, timing.precommit_timeout_ms)
-        relay_ms = 2 * timing.announce_interval_ms
-        return max(-(-(relay_ms - shortest_ms) // max(timing.timeout_delta_ms, 1)), 0)
+    def _get_highest_round(self) -> int:
+        return max((node.machine.core.round for node in self._nodes if node is not None), default=0)
 
     def violate(self, number: int, name: str, line: str, node: str = "") -> None:
         """End the run with its first violation. Numbers are those of the invariants, 0 for what needs none."""
@@ -565,7 +532,7 @@ class World:
         return [(one, other) for one in found for other in found if one != other]
 
     def _mend(self) -> None:
-        """What `_heal` left broken is healed too."""
+        """What `_break` left broken is healed too."""
         self.network.heal_links(self._unlinked)
         if self.schedule.is_broken_mute:
             self.network.heal_links(self._cut)
@@ -690,46 +657,3 @@ def compute_recovery_height(seen: Sequence[int]) -> int:
 def run_schedule(schedule: Schedule) -> Outcome:
     """Run a schedule to its end."""
     return World(schedule).run()
-
-
-def make_signer(schedule: Schedule, label: str) -> Signer:
-    """A key of this run: the same for every seed, for a seed decides faults and not keys."""
-    key = _make_key(label)
-    return key if schedule.has_real_signatures else StandInKey(key.public_key)
-
-
-def make_identities(schedule: Schedule) -> tuple[Identity, ...]:
-    verifier: Verifier = verify if schedule.has_real_signatures else verify_stand_in
-    return tuple(
-        Identity(schedule.get_name(number), make_signer(schedule, f"node/{number}"), verifier, number)
-        for number in range(schedule.nodes)
-    )
-
-
-def make_genesis(schedule: Schedule) -> Genesis:
-    """The genesis of a run: its nodes with their powers, a sovereign, and clients that have money."""
-    sovereign = format_public_key(_make_key("sovereign").public_key)
-    validators = tuple(
-        GenesisValidator(schedule.get_name(number), _make_key(f"node/{number}").public_text, power)
-        for number, power in enumerate(schedule.get_powers())
-        if power
-    )
-    accounts = [GenesisAccount(sovereign, "", "sovereign", {CURRENCY: "1000000.00"})]
-    accounts += [
-        GenesisAccount(_make_key(f"client/{number}").public_text, "", "user", {CURRENCY: "1000.00"})
-        for number in range(CLIENTS)
-    ]
-    return Genesis(
-        version=1,
-        createdAt=BEGIN_MS - 1,
-        sovereign=sovereign,
-        currencies=(GenesisCurrency(CURRENCY, 2),),
-        validators=validators,
-        accounts=tuple(accounts),
-        parameters=GenesisParameters(),
-    )
-
-
-@functools.cache
-def _make_key(label: str) -> KeyPair:
-    return make_key(0, label)

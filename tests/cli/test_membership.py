@@ -266,10 +266,8 @@ def test_change_of_an_interrupted_run_is_not_sent_again(tmp_path: Path) -> None:
 
     async def play() -> None:
         async with run_cluster(tmp_path) as cluster:
-            await cluster.start_approved(3)
+            await cluster.start_approved(3, height=2)
             first, second, third = cluster.nodes
-            for node in cluster.nodes:
-                await cluster.wait_height(node, 2)
             await third.stop()
             arguments = ("validator", "set-power", "validator-1", "2", "--timeout-ms", "300")
             for _ in range(2):

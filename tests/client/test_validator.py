@@ -50,9 +50,8 @@ def _fail(client: ValidatorClient) -> None:
 def test_every_call(tmp_path: Path) -> None:
     async def play() -> None:
         async with run_cluster(tmp_path) as cluster:
-            await cluster.start_approved(1)
+            await cluster.start_approved(1, height=1)
             (node,) = cluster.nodes
-            await cluster.wait_height(node, 1)
             with ValidatorClient(node.url("ledger"), node.url("status"), node.url("t4")) as client:
                 await asyncio.to_thread(_use, client)
                 await asyncio.to_thread(_fail, client)

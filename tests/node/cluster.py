@@ -203,13 +203,16 @@ class Cluster:
         self.nodes.append(node)
         return node
 
-    async def start_approved(self, count: int, **changes: Any) -> SignedGenesis:
-        """Start, approve and write the genesis, like a sovereign does."""
+    async def start_approved(self, count: int, *, height: int = 0, **changes: Any) -> SignedGenesis:
+        """Start, approve and write the genesis, like a sovereign does; then wait until all have come to `height`."""
         for index in range(1, count + 1):
             node = await self.start_node(f"validator-{index}", **changes)
             await self.wait_registered(node.node_id)
             self.mesh.approve(node.node_id)
-        return self.mesh.publish_genesis()
+        signed = self.mesh.publish_genesis()
+        for node in self.nodes if height else ():
+            await self.wait_height(node, height)
+        return signed
 
     async def wait_registered(self, node_id: str) -> None:
         async def look() -> bool:

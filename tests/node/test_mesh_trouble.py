@@ -76,9 +76,7 @@ def test_mesh_outage_does_not_matter(tmp_path: Path) -> None:
 
     async def play() -> None:
         async with run_cluster(tmp_path) as cluster:
-            await cluster.start_approved(3)
-            for node in cluster.nodes:
-                await cluster.wait_height(node, 2)
+            await cluster.start_approved(3, height=2)
             for node in cluster.nodes:
                 await node.stop()
                 node.settings = msgspec.structs.replace(node.settings, mesh_url="http://127.0.0.1:1")
@@ -94,9 +92,8 @@ def test_mesh_outage_does_not_matter(tmp_path: Path) -> None:
 def test_mesh_that_hangs_delays_no_block(tmp_path: Path) -> None:
     async def play() -> None:
         async with run_cluster(tmp_path) as cluster:
-            await cluster.start_approved(1)
+            await cluster.start_approved(1, height=1)
             (node,) = cluster.nodes
-            await cluster.wait_height(node, 1)
             await node.stop()
             asked = asyncio.Event()
             release = asyncio.Event()

@@ -35,9 +35,8 @@ def test_invalid_genesis_of_another_sovereign(tmp_path: Path) -> None:
 def test_invalid_stored_genesis(tmp_path: Path) -> None:
     async def play() -> None:
         async with run_cluster(tmp_path) as cluster:
-            await cluster.start_approved(1)
+            await cluster.start_approved(1, height=1)
             (node,) = cluster.nodes
-            await cluster.wait_height(node, 1)
             await node.stop()
             path = tmp_path / "validator-1" / "genesis.json"
             body = json.loads(path.read_text())
@@ -57,9 +56,8 @@ def test_invalid_chain_of_another_genesis(tmp_path: Path) -> None:
             await cluster.start_approved(1)
             await cluster.wait_height(cluster.nodes[0], 1)
         async with run_cluster(tmp_path / "second") as cluster:
-            await cluster.start_approved(1)
+            await cluster.start_approved(1, height=1)
             (node,) = cluster.nodes
-            await cluster.wait_height(node, 1)
             await node.stop()
             other = tmp_path / "first" / "validator-1" / "chain.db"
             shutil.copy(other, tmp_path / "second" / "validator-1" / "chain.db")

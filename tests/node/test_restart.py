@@ -34,9 +34,7 @@ class RecordingHooks(Hooks):
 def test_wiped_sign_state_abstains(tmp_path: Path) -> None:
     async def play() -> None:
         async with run_cluster(tmp_path) as cluster:
-            await cluster.start_approved(4)
-            for node in cluster.nodes:
-                await cluster.wait_height(node, 1)
+            await cluster.start_approved(4, height=1)
             last = cluster.nodes[3]
             await last.stop()
             shutil.rmtree(tmp_path / last.node_id / "sign-state")
@@ -58,10 +56,8 @@ def test_nothing_is_heard_before_the_log_is_replayed(tmp_path: Path) -> None:
 
     async def play() -> None:
         async with run_cluster(tmp_path) as cluster:
-            await cluster.start_approved(3)
+            await cluster.start_approved(3, height=2)
             first, second, third = cluster.nodes
-            for node in cluster.nodes:
-                await cluster.wait_height(node, 2)
             await third.stop()
 
             async def has_voted() -> bool:
@@ -95,9 +91,7 @@ def test_precommit_that_the_log_does_not_know_ends_the_node(tmp_path: Path) -> N
 
     async def play() -> None:
         async with run_cluster(tmp_path) as cluster:
-            await cluster.start_approved(4)
-            for node in cluster.nodes:
-                await cluster.wait_height(node, 2)
+            await cluster.start_approved(4, height=2)
             last = cluster.nodes[3]
             await last.stop()
             shutil.copytree(tmp_path / last.node_id, tmp_path / "backup")

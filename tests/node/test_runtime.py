@@ -56,9 +56,7 @@ def test_three_validators_converge(tmp_path: Path) -> None:
 def test_stopped_validator_catches_up(tmp_path: Path) -> None:
     async def play() -> None:
         async with run_cluster(tmp_path) as cluster:
-            await cluster.start_approved(4)
-            for node in cluster.nodes:
-                await cluster.wait_height(node, 2)
+            await cluster.start_approved(4, height=2)
             last = cluster.nodes[3]
             await last.stop()
             reached = (await cluster.get_health(cluster.nodes[0]))["currentHeight"]
@@ -99,9 +97,8 @@ def test_metrics(tmp_path: Path) -> None:
         import httpx
 
         async with run_cluster(tmp_path) as cluster:
-            await cluster.start_approved(1)
+            await cluster.start_approved(1, height=2)
             (node,) = cluster.nodes
-            await cluster.wait_height(node, 2)
             async with httpx.AsyncClient(trust_env=False) as client:
                 text = (await client.get(node.url("status") + "/metrics")).text
             lines = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))

@@ -9,7 +9,8 @@ import pytest
 from tana.types.errors import SettingsError
 from testbed.needs import get_offers
 from testbed.plan import make_timeline
-from testbed.scenario import Byzantine, Perturb, Start, describe_step, load_scenario, parse_scenario
+from testbed.scenario import load_scenario, parse_scenario
+from testbed.steps import Byzantine, Perturb, Start, describe_step
 from tests.testbed.forging import CONVERGE
 
 HEAD = 'name = "small"\ndescription = "A small one."\nvalidators = 2\n'

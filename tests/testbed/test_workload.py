@@ -8,7 +8,8 @@ from tana.crypto.keys import parse_signature
 from tana.types.transaction import sign_body
 from testbed.plan import Plan, make_plan
 from testbed.ports import Ports
-from testbed.scenario import Load, load_scenario
+from testbed.scenario import load_scenario
+from testbed.steps import Load
 from testbed.workload import Phase, Workload
 from tests.testbed.forging import CONVERGE
 

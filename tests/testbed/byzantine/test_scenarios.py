@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from testbed.runner.run import Options, Result, run
-from testbed.scenario import Byzantine, load_scenario
+from testbed.scenario import load_scenario
+from testbed.steps import Byzantine
 from tests.testbed.forging import ROOT
 
 BETRAYED = sorted(

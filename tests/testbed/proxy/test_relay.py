@@ -53,9 +53,8 @@ class Stage:
         connect(self.relay.near, self.near)
 
     async def settle(self) -> None:
-        """Let what was begun come to its end."""
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        """Wait until whoever dials has come to an end."""
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
 
     async def _dial(self, side: Any) -> None:
         connect(side, self.far)

@@ -13,7 +13,7 @@ from testbed.checkers.tailnet import TAILNET_CHECKERS
 from testbed.runner.run import record_run
 from testbed.runner.tailnet import STEPS
 from testbed.runner.tailnet_traffic import PAYLOAD_BYTES
-from testbed.scenario import Step, get_step_name
+from testbed.steps import Step, get_step_name
 from testbed.verdict import Outcome, RunEnded, Verdict
 from tests.testbed.faults.fakes import MEMBERS, NODES
 from tests.testbed.runner.fake_tailnet import Behaviour, FakeTailnetCluster

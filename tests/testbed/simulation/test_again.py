@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from testbed.simulation.again import judge_again
-from testbed.simulation.schedule import make_schedule
+from testbed.simulation.drawing import make_schedule
 from testbed.simulation.world import run_schedule
 from testbed.verdict import Outcome
 

@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from tana.types.errors import SettingsError
+from testbed.simulation.drawing import make_schedule
 from testbed.simulation.schedule import (
     FAULT_KINDS,
     OPERATIONS,
@@ -20,7 +21,6 @@ from testbed.simulation.schedule import (
     TraitorPlan,
     format_schedule,
     load_schedule,
-    make_schedule,
     parse_schedule,
 )
 

@@ -15,15 +15,8 @@ from tana.node.machine import Machine
 from tana.types.block import Block
 from tana.types.validator_set import ValidatorSet
 from testbed.simulation.disk import Disk
-from testbed.simulation.schedule import (
-    FAULT_KINDS,
-    FaultKind,
-    PlannedFault,
-    Schedule,
-    TimingPlan,
-    TraitorPlan,
-    make_schedule,
-)
+from testbed.simulation.drawing import make_schedule
+from testbed.simulation.schedule import FAULT_KINDS, FaultKind, PlannedFault, Schedule, TimingPlan, TraitorPlan
 from testbed.simulation.world import World, run_schedule
 from tests.testbed.forging import ROOT
 
@@ -32,7 +25,7 @@ HASTY = TimingPlan(propose_timeout_ms=200, prevote_timeout_ms=100, precommit_tim
 
 RUN = """
 import sys
-from testbed.simulation.schedule import make_schedule
+from testbed.simulation.drawing import make_schedule
 from testbed.simulation.world import run_schedule
 for seed in map(int, sys.argv[1:]):
     outcome = run_schedule(make_schedule(seed, heights=9))
@@ -143,7 +136,7 @@ def test_a_node_whose_sign_state_is_recovered_signs_again() -> None:
     assert len(signers) < 39, "for some heights it abstained"
 
 
-def test_a_recovery_waits_until_everybody_says_what_they_have_seen() -> None:
+def test_a_recovery_waits_until_everybody_says_what_they_have_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     crash = PlannedFault("crash", 1, duration_ms=600, nodes=(2,))
     world = World(replace(CALM, heights=40, faults=(crash, FAULTS["recovered_sign_state"])))
     answers: list[bool] = []
@@ -153,7 +146,7 @@ def test_a_recovery_waits_until_everybody_says_what_they_have_seen() -> None:
         answers.append(recover(number))
         return answers[-1]
 
-    world.recover = watch  # type: ignore[method-assign]
+    monkeypatch.setattr(world, "recover", watch)
     assert world.run().violation is None
     assert not answers[0], "one of them was down"
     assert answers[-1]

@@ -147,6 +147,11 @@ def list_parts(
     from testbed.invariants import INVARIANTS
     from testbed.runner.setup import BACKENDS
 
+    if not scenarios.is_dir():
+        typer.echo(
+            f"could not tell: {scenarios} is no folder: give the one of the scenarios with --scenarios", err=True
+        )
+        raise typer.Exit(Outcome.COULD_NOT_TELL.exit_code)
     _print_section("scenarios", [_describe_scenario(path) for path in sorted(scenarios.glob("*.toml"))])
     _print_section("backends", list(BACKENDS.items()))
     _print_section("faults", [(kind, describe_part(fault)) for kind, fault in sorted(FAULTS.items())])

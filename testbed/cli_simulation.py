@@ -42,6 +42,7 @@ def fuzz(
 
     Exit code: 0 nothing was violated, 1 violated, 2 could not tell, 130 interrupted.
     """
+    from testbed.runner.setup import make_runs_dir
     from testbed.simulation.fuzz import FuzzOptions, resolve_jobs
     from testbed.simulation.fuzz import fuzz as run_fuzz
 
@@ -49,6 +50,7 @@ def fuzz(
     with told():
         if compiled:
             run_compiled(["-m", "testbed", *sys.argv[1:]])
+        make_runs_dir(runs_dir)
         options = FuzzOptions(seeds, first_seed, nodes, heights, resolve_jobs(jobs))
         progress = Progress(is_silent=as_json)
         result = run_fuzz(options, lambda result: progress.show(describe_progress(result, seeds)))

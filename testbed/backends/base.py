@@ -87,6 +87,8 @@ class Containers(Protocol):
         """The member's address on the bridge network of the engine."""
 
 
+MAX_RATE = 0.95
+"""However many faults add up, a few messages come through: what must be live can be."""
 Pair = tuple[str, str]
 """A directed link: from one validator to another."""
 

@@ -135,6 +135,20 @@ class Fault:
         height: int = health["height"]
         return height
 
+    def wait_connected(self) -> None:
+        """Wait until the node has a connection to every other that runs. Raises `NotApplied`."""
+        self.get_height_before()
+
+        def count_missing() -> int:
+            others = sum(self.cluster.is_running(node) for node in self.cluster.node_ids if node != self.node)
+            return others - int((self.cluster.get_health(self.node) or {}).get("peers", 0))
+
+        self.require(
+            lambda: count_missing() <= 0,
+            f"{self.node} to be connected to all others",
+            lambda: f"{self.node} lacks connections to {count_missing()} others: there is too little to end",
+        )
+
     def wait_answer(self, after: str) -> None:
         """Wait until the node answers again after something. Raises `NotApplied`."""
         self.require(

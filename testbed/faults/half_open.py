@@ -16,6 +16,7 @@ class HalfOpen(OneWay):
     _resets = 0
 
     def apply(self) -> None:
+        self.wait_connected()
         super().apply()
         self._resets = self.cluster.links.reset(self._pairs)
 

@@ -20,7 +20,7 @@ class Reset(Fault):
         return not peers and len(node_ids) < 2
 
     def apply(self) -> None:
-        self.get_height_before()
+        self.wait_connected()
         self._others = self.peers or tuple(name for name in self.cluster.node_ids if name != self.node)
         self._resets = self.cluster.links.reset([(self.node, other) for other in self._others])
 

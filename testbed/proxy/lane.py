@@ -18,12 +18,11 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 
+from testbed.backends.base import MAX_RATE
 from testbed.proxy.pieces import Piece
 
 HANDSHAKE_MESSAGES = 2
 """What each side says before a link is one: see `tana.node.handshake`."""
-MAX_RATE = 0.95
-"""However many faults add up, a few messages come through: what must be live can be."""
 
 
 class End(enum.Enum):

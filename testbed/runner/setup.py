@@ -7,6 +7,7 @@ import datetime
 import itertools
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from tana.types.errors import SettingsError
@@ -25,21 +26,33 @@ BACKENDS = {
 def make_run_folder(runs_dir: Path, scenario: str, now: datetime.datetime) -> Path:
     """A new folder `<UTC time>-<scenario>` that no other run has. Raises `SettingsError`."""
     stem = f"{now:%Y%m%dT%H%M%SZ}-{scenario}"
-    try:
-        runs_dir.mkdir(parents=True, exist_ok=True)
+    make_runs_dir(runs_dir)
+    with _told_of(runs_dir):
         for number in itertools.count(1):
             folder = runs_dir / (stem if number == 1 else f"{stem}-{number}")
             with contextlib.suppress(FileExistsError):
                 folder.mkdir()
                 (folder / "logs").mkdir()
                 break
+    return folder
+
+
+def make_runs_dir(runs_dir: Path) -> None:
+    """The folder of all runs. Raises `SettingsError` where it cannot be made, or is no folder."""
+    with _told_of(runs_dir):
+        runs_dir.mkdir(parents=True, exist_ok=True)
+
+
+@contextlib.contextmanager
+def _told_of(runs_dir: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise SettingsError(
             f"the runs folder {runs_dir} cannot be written: {error.strerror}",
             remedy="give another one with --runs-dir",
             field="runs_dir",
         ) from None
-    return folder
 
 
 def link_latest(folder: Path) -> None:

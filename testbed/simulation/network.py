@@ -17,10 +17,9 @@ import msgspec
 
 from tana.types.errors import InvalidInput
 from tana.types.messages import PeerMessage, decode_message
+from testbed.backends.base import MAX_RATE
 from testbed.simulation.scheduler import Scheduler
 
-MAX_RATE = 0.95
-"""However many faults add up, a few messages come through: what must be live can be."""
 CONNECT_MS = 5
 """Until two nodes notice that their link is up, or gone."""
 

@@ -9,38 +9,7 @@ from pathlib import Path
 
 from testbed.backends.docker_model import PROJECT_LABEL, ROOT
 
-SMALL = """
-name = "small"
-description = "Two validators come to agree."
-validators = 2
-
-[[steps]]
-do = "start"
-
-[[steps]]
-do = "register"
-
-[[steps]]
-do = "approve"
-
-[[steps]]
-do = "genesis"
-
-[[steps]]
-do = "progress"
-heights = {heights}
-timeout_ms = 600000
-
-[[steps]]
-do = "converge"
-"""
 FOREVER = 10_000
-
-
-def write_small(folder: Path, heights: int = 2) -> Path:
-    path = folder / "small.toml"
-    path.write_text(SMALL.format(heights=heights), "utf-8")
-    return path
 
 
 def start_testbed(scenario: Path, runs_dir: Path, *arguments: str) -> subprocess.Popen[str]:

@@ -23,7 +23,8 @@ from testbed.backends.docker_image import SOURCES, name_images, provide_images
 from testbed.backends.docker_leftovers import remove_run
 from testbed.backends.docker_model import ROOT
 from testbed.backends.docker_sdk import connect
-from tests.docker.clusters import list_left, read_project, write_small
+from tests.docker.clusters import list_left, read_project
+from tests.testbed.small import write_small
 
 LIMIT_S = 30
 """From the start of the containers to the line."""

@@ -13,7 +13,8 @@ from testbed.backends.docker import DockerBackend, make_docker_backend
 from testbed.backends.docker_model import MESH_PORT, PORTS
 from testbed.plan import make_plan
 from testbed.scenario import load_scenario
-from tests.docker.clusters import docker, list_left, write_small
+from tests.docker.clusters import docker, list_left
+from tests.testbed.small import write_small
 
 NODE = "validator-1"
 

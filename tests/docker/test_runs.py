@@ -13,8 +13,9 @@ import pytest
 
 from testbed.backends.docker_image import WORDS
 from testbed.backends.docker_model import LABEL, ROOT
-from tests.docker.clusters import FOREVER, docker, list_left, read_project, start_testbed, write_small
+from tests.docker.clusters import FOREVER, docker, list_left, read_project, start_testbed
 from tests.testbed.forging import CONVERGE
+from tests.testbed.small import write_small
 from tests.testbed.watching import open_children, read_until, wait_all_gone
 
 

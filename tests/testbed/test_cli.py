@@ -39,6 +39,20 @@ def test_list_names_an_unusable_scenario(tmp_path: Path) -> None:
     assert "unusable" in out
 
 
+def test_invalid_list_of_no_folder(tmp_path: Path) -> None:
+    code, _, err = invoke("list", "--scenarios", str(tmp_path / "nowhere"))
+    assert code == 2
+    assert "nowhere is no folder" in err
+
+
+def test_invalid_fuzz_into_a_file(tmp_path: Path) -> None:
+    """It is said before hours of seeds, not when one has failed."""
+    (tmp_path / "runs").write_text("", "utf-8")
+    code, _, err = invoke("fuzz", "--seeds", "1", "--heights", "3", "--jobs", "1", "--runs-dir", str(tmp_path / "runs"))
+    assert code == 2
+    assert "cannot be written" in err
+
+
 def test_proven_exits_0(tmp_path: Path) -> None:
     code, out, _ = invoke("run", str(CONVERGE), *SIMULATION, "--runs-dir", str(tmp_path))
     assert code == 0

@@ -11,54 +11,14 @@ import pytest
 from testbed.backends.processes import has_link_faults
 from testbed.scenario import load_scenario, parse_scenario
 from tests.testbed.forging import CONVERGE
+from tests.testbed.small import OPENING, write_small
 from tests.testbed.watching import open_children, read_until, start_testbed, wait_all_gone
 
-SMALL = """
-name = "small"
-description = "Two validators come to agree."
-validators = 2
-
-[[steps]]
-do = "start"
-timeout_ms = 60000
-
-[[steps]]
-do = "register"
-
-[[steps]]
-do = "approve"
-
-[[steps]]
-do = "genesis"
-
-[[steps]]
-do = "progress"
-heights = {heights}
-timeout_ms = 600000
-
-[[steps]]
-do = "converge"
-"""
-
-
-LINKS = """
+LINKS = f"""
 name = "links"
 description = "Four validators in halves, then over links that lose, double and hold up messages."
 validators = 4
-
-[[steps]]
-do = "start"
-timeout_ms = 60000
-
-[[steps]]
-do = "register"
-
-[[steps]]
-do = "approve"
-
-[[steps]]
-do = "genesis"
-
+{OPENING}
 [[steps]]
 do = "progress"
 timeout_ms = 60000
@@ -82,12 +42,6 @@ timeout_ms = 60000
 [[steps]]
 do = "converge"
 """
-
-
-def write_small(folder: Path, heights: int = 2) -> Path:
-    path = folder / "small.toml"
-    path.write_text(SMALL.format(heights=heights), "utf-8")
-    return path
 
 
 def test_default_scenario_is_proven(tmp_path: Path) -> None:

@@ -249,7 +249,7 @@ class FakeCluster:
         self.obeys = True
         self.is_up = True
         self.is_paused = False
-        self.health: dict[str, Any] | None = {"height": 7, "state": "validating", "reason": ""}
+        self.health: dict[str, Any] | None = {"height": 7, "state": "validating", "reason": "", "peers": 4}
         self.damaged = ""
         """How the data was damaged since the validator ran last."""
         self.recovered: list[tuple[int, int]] = []

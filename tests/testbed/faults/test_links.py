@@ -95,3 +95,15 @@ def test_a_validator_that_is_alone_is_not_cut_off_from_a_quorum() -> None:
 
 def test_the_mesh_on_one_of_two_halves_has_no_vote() -> None:
     assert Halves.find_broken("validator-2", ("mesh",), FIVE) == {"validator-2"}
+
+
+@pytest.mark.parametrize("kind", ["reset", "half_open"])
+def test_connections_are_ended_once_they_are_there(kind: str) -> None:
+    cluster = FakeCluster()
+    cluster.node_ids = FIVE
+    assert cluster.health is not None
+    cluster.health["peers"] = 3
+    fault = FAULTS[kind](cluster, NODE, 100)
+    with pytest.raises(NotApplied, match="lacks connections to 1 others"):
+        fault.apply()
+    assert not cluster.links.cuts, "nothing was touched meanwhile"

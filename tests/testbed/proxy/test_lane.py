@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from testbed.proxy.lane import HANDSHAKE_MESSAGES, MAX_RATE, Conditions, End, Lane, Traffic, Way
+from testbed.backends.base import MAX_RATE
+from testbed.proxy.lane import HANDSHAKE_MESSAGES, Conditions, End, Lane, Traffic, Way
 from testbed.proxy.pieces import Piece
 
 MESSAGES = [Piece(b"%d" % number, is_message=True) for number in range(200)]

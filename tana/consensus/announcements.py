@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from tana.consensus.past import describe_round
 from tana.consensus.tendermint import Tendermint
-from tana.consensus.votes import TAG_TWO, VoteTally, compute_tag
+from tana.consensus.votes import TAG_TWO, VoteTally, compute_proposal_tag
 from tana.types.block import CommitSignature
 from tana.types.messages import (
     PRECOMMIT,
@@ -65,7 +65,7 @@ def find_lacking(core: Tendermint, peer: Announcement) -> list[Lacking]:
         named = [prevotes.find_quorum()[1], precommits.find_quorum()[1]]
         if proposal is not None:
             named.insert(0, proposal.block_hash)
-            if item.proposal not in (TAG_TWO, compute_tag(proposal)):
+            if item.proposal not in (TAG_TWO, compute_proposal_tag(proposal)):
                 lacking.append(proposal)
         for block_hash in dict.fromkeys(named):
             if block_hash is not None and block_hash in core.blocks and block_hash not in peer.blocks:

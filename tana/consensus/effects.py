@@ -7,6 +7,7 @@ anything of the next height.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import final
 
 import msgspec
 
@@ -61,6 +62,7 @@ class SetTimer(msgspec.Struct, frozen=True, gc=False):
     delay_ms: int
 
 
+@final
 class Decide(msgspec.Struct, frozen=True):
     """The height is decided: the block is final and the certificate proves it."""
 
@@ -68,6 +70,7 @@ class Decide(msgspec.Struct, frozen=True):
     certificate: Certificate
 
 
+@final
 class Accuse(msgspec.Struct, frozen=True):
     """A validator signed two conflicting messages, and here they are, both verified."""
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from tana.consensus.votes import TAG_TWO, HeightVotes, compute_tag
+from tana.consensus.votes import TAG_TWO, HeightVotes, compute_proposal_tag
 from tana.crypto.keys import Verifier
 from tana.types.evidence import Evidence, get_value
 from tana.types.messages import PRECOMMIT, PREVOTE, PastVotes, Proposal, RoundVotes, Vote
@@ -111,8 +111,9 @@ class PastHeights:
         """What we were told otherwise than a peer that announced `told`: the peer is to see it."""
         found: list[Vote | Proposal] = []
         for theirs in told:
-            past = self._heights.get(theirs.height)
-            if past is None or theirs == self._summarize(theirs.height, past):
+            height = theirs.height
+            past = self._heights.get(height)
+            if past is None or theirs == self._summarize(height, past):
                 continue
             for item in theirs.rounds:
                 found += _find_other_proposal(past, item)
@@ -152,7 +153,7 @@ def describe_round(holder: RoundHolder, round: int) -> RoundVotes:
     prevotes, precommits = holder.votes.get(round, PREVOTE), holder.votes.get(round, PRECOMMIT)
     return RoundVotes(
         round=round,
-        proposal=b"" if proposal is None else TAG_TWO if round in holder.equivocal else compute_tag(proposal),
+        proposal=b"" if proposal is None else TAG_TWO if round in holder.equivocal else compute_proposal_tag(proposal),
         prevotes=prevotes.tags,
         precommits=precommits.tags,
         has_prevote_quorum=prevotes.find_quorum()[0],
@@ -162,6 +163,9 @@ def describe_round(holder: RoundHolder, round: int) -> RoundVotes:
 
 def _find_other_proposal(past: _PastHeight, told: RoundVotes) -> list[Proposal]:
     ours = past.proposals.get(told.round)
-    if ours is None or told.round in past.equivocal or told.proposal in (b"", TAG_TWO, compute_tag(ours)):
+    if ours is None or told.round in past.equivocal:
+        return []
+    tag = told.proposal
+    if not tag or tag in (TAG_TWO, compute_proposal_tag(ours)):
         return []
     return [ours]

@@ -17,17 +17,18 @@ network another value is found out by both.
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
+from typing import Final
 
 from tana.types.messages import PRECOMMIT, PREVOTE, Proposal, Vote
 from tana.types.validator_set import ValidatorSet
 
-MAX_FUTURE_ROUNDS = 2
-_MAX_VALUES = 2
+MAX_FUTURE_ROUNDS: Final = 2
+_MAX_VALUES: Final = 2
 
-TAG_BYTES = 4
-TAG_NONE = b"\0\0\0\0"
-TAG_NIL = b"\0\0\0\1"
-TAG_TWO = b"\xff\xff\xff\xff"
+TAG_BYTES: Final = 4
+TAG_NONE: Final = b"\0\0\0\0"
+TAG_NIL: Final = b"\0\0\0\1"
+TAG_TWO: Final = b"\xff\xff\xff\xff"
 """This validator is an equivocator, and the announcer knows."""
 
 
@@ -47,15 +48,16 @@ class VoteTally:
 
     def add(self, vote: Vote) -> bool:
         """Count a vote; False where it is here already or over the bound."""
-        earlier = self._votes.get(vote.validator, ())
+        validator, block_hash = vote.validator, vote.block_hash
+        earlier = self._votes.get(validator, ())
         if earlier and (self.holds(vote) or self.is_over_bound(vote)):
             return False
-        backing = self._power_of.get(vote.block_hash, 0)
-        power = self._validators.get_power(vote.validator)
-        self._votes[vote.validator] = (*earlier, vote)
-        self._power_of[vote.block_hash] = backing + power
-        if not self._quorum[0] and self._validators.is_quorum(backing + power):
-            self._quorum = (True, vote.block_hash)
+        power = self._validators.get_power(validator)
+        backing = self._power_of.get(block_hash, 0) + power
+        self._votes[validator] = (*earlier, vote)
+        self._power_of[block_hash] = backing
+        if not self._quorum[0] and self._validators.is_quorum(backing):
+            self._quorum = (True, block_hash)
         self.count += 1
         if not earlier:
             self.power += power
@@ -133,7 +135,7 @@ class VoteTally:
             for validator, ours, theirs in self._compare(tags)
             if theirs != TAG_TWO and ours != TAG_NONE
             for vote in self._votes[validator]
-            if compute_tag(vote) != theirs
+            if compute_vote_tag(vote) != theirs
         ]
 
     def conflicting_with(self, tags: bytes) -> list[Vote]:
@@ -160,14 +162,18 @@ class VoteTally:
         votes = self._votes.get(validator)
         if not votes:
             return TAG_NONE
-        return compute_tag(votes[0]) if len(votes) == 1 else TAG_TWO
+        return compute_vote_tag(votes[0]) if len(votes) == 1 else TAG_TWO
 
 
-def compute_tag(message: Vote | Proposal) -> bytes:
-    """Four bytes that tell what a vote or proposal is for."""
-    if isinstance(message, Proposal):
-        return message.block_hash[: TAG_BYTES - 1] + bytes([message.valid_round & 0xFF])
-    return TAG_NIL if message.block_hash is None else message.block_hash[:TAG_BYTES]
+def compute_vote_tag(vote: Vote) -> bytes:
+    """Four bytes that tell what a vote is for."""
+    block_hash = vote.block_hash
+    return TAG_NIL if block_hash is None else block_hash[:TAG_BYTES]
+
+
+def compute_proposal_tag(proposal: Proposal) -> bytes:
+    """Four bytes that tell what a proposal is for."""
+    return proposal.block_hash[: TAG_BYTES - 1] + bytes((proposal.valid_round & 0xFF,))
 
 
 class HeightVotes:
@@ -200,18 +206,19 @@ class HeightVotes:
 
     def add(self, vote: Vote, current_round: int) -> bool:
         """Count a verified vote; False where it is known already or over the bounds above."""
-        if vote.round > current_round and not self._admit_future(vote, current_round):
+        round, kind = vote.round, vote.kind
+        if round > current_round and not self._admit_future(vote, current_round):
             return False
-        tallies = self._rounds.get(vote.round)
+        tallies = self._rounds.get(round)
         if tallies is None:
-            tallies = self._rounds[vote.round] = (VoteTally(self._validators), VoteTally(self._validators))
-        tally = tallies[vote.kind - PREVOTE]
+            tallies = self._rounds[round] = (VoteTally(self._validators), VoteTally(self._validators))
+        tally = tallies[kind - PREVOTE]
         if not tally.add(vote):
             return False
-        is_for_block = vote.kind == PRECOMMIT and vote.block_hash is not None
-        if is_for_block and self.decision is None and self._validators.is_quorum(tally.power_for(vote.block_hash)):
-            assert vote.block_hash is not None
-            self.decision = (vote.round, vote.block_hash)
+        if kind == PRECOMMIT and self.decision is None:
+            block_hash = vote.block_hash
+            if block_hash is not None and self._validators.is_quorum(tally.power_for(block_hash)):
+                self.decision = (round, block_hash)
         return True
 
     def find_equivocation(self, vote: Vote) -> Vote | None:

@@ -205,12 +205,13 @@ class Machine:
             return []
         self._now_ms = now_ms
         if type(input) is Received:
-            kind = type(input.message)
+            peer, message = input.peer, input.message
+            kind = type(message)
             handle = self._handlers.get(kind)
-            if handle is not None and input.peer in self._early:
+            if handle is not None and peer in self._early:
                 if kind is not Announcement:
                     self._announcer.on_change()
-                handle(input.peer, input.message)
+                handle(peer, message)
         else:
             self._on_other(input)
         effects, self._effects = self._effects, []
@@ -404,23 +405,21 @@ class Machine:
     def _perform(self, effects: list[ConsensusEffect]) -> None:
         has_accused = False
         for effect in effects:
-            match effect:
-                case Decide(block, certificate):
-                    # Checked before, but after many failed rounds its execution may have been forgotten.
-                    self.ledger.execute_certified(block)
-                    self._finalize(block, certificate)
-                    self._start_height()
-                    continue
-                case Accuse(evidence):
-                    self._on_accused(evidence)
-                    has_accused = True
-                    continue
-                case Broadcast(BlockPart()):
-                    self._part_sent_ms = dict.fromkeys(self._early, self._now_ms)
-                case Halt(reason):
-                    self.halted_reason = reason
-                case _:
-                    pass
+            # By type and not by class: for most effects nothing else is to be done.
+            if type(effect) is Decide:
+                # Checked before, but after many failed rounds its execution may have been forgotten.
+                self.ledger.execute_certified(effect.block)
+                self._finalize(effect.block, effect.certificate)
+                self._start_height()
+                continue
+            if type(effect) is Accuse:
+                self._on_accused(effect.evidence)
+                has_accused = True
+                continue
+            if type(effect) is Broadcast and type(effect.message) is BlockPart:
+                self._part_sent_ms = dict.fromkeys(self._early, self._now_ms)
+            elif type(effect) is Halt:
+                self.halted_reason = effect.reason
             self._effects.append(effect)
         if has_accused:
             self._start_work()

@@ -7,15 +7,15 @@ another message. A *slot* is what a correct validator signs one message for: hei
 from __future__ import annotations
 
 import struct
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
 from tana.types.fields import Hash, Height, PublicKey, Round, Signature
 
-PROPOSAL = 0
-PREVOTE = 1
-PRECOMMIT = 2
+PROPOSAL: Final = 0
+PREVOTE: Final = 1
+PRECOMMIT: Final = 2
 VOTE_NAMES = {PREVOTE: "prevote", PRECOMMIT: "precommit"}
 _NIL = b"\0" * 32
 

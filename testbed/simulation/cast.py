@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Final
 
 from tana.crypto.keys import KeyPair, Signer, Verifier, format_public_key, verify
 from tana.types.genesis import Genesis, GenesisAccount, GenesisCurrency, GenesisParameters, GenesisValidator
@@ -12,7 +13,7 @@ from testbed.simulation.node import Identity
 from testbed.simulation.schedule import Schedule
 from testbed.simulation.signing import StandInKey, verify_stand_in
 
-BEGIN_MS = 1_750_000_000_000
+BEGIN_MS: Final = 1_750_000_000_000
 """When virtual time begins (June 2025)."""
 CLIENTS = 6
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -24,6 +24,7 @@ CONNECT_MS = 5
 """Until two nodes notice that their link is up, or gone."""
 
 _encoder = msgspec.msgpack.Encoder()
+_RAW: Final[type] = msgspec.Raw
 
 
 @dataclass
@@ -105,7 +106,9 @@ class Network:
         self.inspector: Inspector | None = None
         self.sent = self.lost = self.cut = self.duplicated = self.reordered = self.delayed = 0
         self._scheduler = scheduler
-        self._random = random.Random(f"{seed}/network")
+        self._draw = random.Random(f"{seed}/network").random
+        self._deliver: Callable[[_Link, bytes | PeerMessage], None] = self._arrive
+        """Bound once: it is asked for with every message."""
         self._has_wire = has_wire
         self._is_admitted = is_admitted
         self._endpoints: dict[bytes, Endpoint] = {}
@@ -214,7 +217,7 @@ class Network:
 
     def _carry(self, link: _Link, message: PeerMessage, data: bytes | PeerMessage) -> None:
         self.sent += 1
-        conditions, chance, scheduler = self.conditions, self._random.random, self._scheduler
+        conditions, chance, scheduler = self.conditions, self._draw, self._scheduler
         if self._cuts and link.pair in self._cuts:
             self.cut += 1
             return
@@ -234,12 +237,12 @@ class Network:
             delay_ms = self.inspector(*link.pair, message)
             if delay_ms:
                 self.delayed += 1
-                scheduler.call_at(arrival_ms + delay_ms, self._arrive, link, data)
+                scheduler.call_at(arrival_ms + delay_ms, self._deliver, link, data)
                 return
         if conditions.duplicate and chance() < conditions.duplicate:
             self.duplicated += 1
             again_ms = arrival_ms + int(chance() * conditions.reorder_delay_ms)
-            scheduler.call_at(again_ms, self._arrive, link, data)
+            scheduler.call_at(again_ms, self._deliver, link, data)
         if conditions.reorder and chance() < conditions.reorder:
             # It keeps nobody waiting who comes after it.
             self.reordered += 1
@@ -248,7 +251,7 @@ class Network:
             arrival_ms = link.arrival_ms
         else:
             link.arrival_ms = arrival_ms
-        scheduler.call_at(arrival_ms, self._arrive, link, data)
+        scheduler.call_at(arrival_ms, self._deliver, link, data)
 
     def _arrive(self, link: _Link, data: bytes | PeerMessage) -> None:
         source, target = link.source, link.target
@@ -269,7 +272,7 @@ class Network:
 
     def _write(self, message: PeerMessage) -> bytes | PeerMessage:
         # Bytes that are no message can be refused only by whoever decodes them.
-        if self._has_wire or isinstance(message, msgspec.Raw):
+        if self._has_wire or type(message) is _RAW:
             return _encoder.encode(message)
         return message
 

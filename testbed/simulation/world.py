@@ -12,7 +12,7 @@ import hashlib
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from tana.consensus.tendermint import Tendermint
 from tana.crypto.keys import format_public_key, verify
@@ -47,7 +47,7 @@ from testbed.trace import Begin, Trace, Violation
 
 FIRST_PHASE_MS_MAX = 30_000
 """Phase 1 ends then, however far the chain has come: without a quorum it may stand still for good."""
-GAUGE_STEPS = 50
+GAUGE_STEPS: Final = 50
 """How often it is looked at what the node that takes a step holds in memory."""
 HEIGHTS_TO_SPLIT = 2
 """Above the last height: everybody enters it with good links."""
@@ -142,7 +142,7 @@ class World:
         self._hash = hashlib.sha256()
         self._trail: list[bytes] = []
         """Signatures and hashes that the hash of the trace does not hold yet."""
-        self._moments = array("q")
+        self._moments: list[int] = []
         """Of each step since then: when, which node, and how many effects."""
         self._heights = [0] * schedule.nodes
         self._steps = 0
@@ -563,19 +563,21 @@ class World:
 
     def on_step(self, node: SimulatedNode, input: Input, effects: Sequence[Effect]) -> None:
         self._steps += 1
-        now_ms = self.scheduler.now_ms
-        trace = self.trace
+        now_ms, trace = self.scheduler.now_ms, self.trace
+        at_ms = now_ms - BEGIN_MS
         if self._steps % GAUGE_STEPS == 0:
-            trace.gauges(node.name, now_ms - BEGIN_MS, read_gauges(node.machine))
-        trace.step(node.name, now_ms - BEGIN_MS, input, effects)
+            trace.gauges(node.name, at_ms, read_gauges(node.machine))
+        trace.step(node.name, at_ms, input, effects)
         if trace.violation is not None:
             self._note_trace()
         if self.listener is not None:
-            self.listener.on_step(node.name, now_ms - BEGIN_MS, input, effects, node.machine)
-        self._moments.extend((now_ms, node.number, len(effects)))
+            self.listener.on_step(node.name, at_ms, input, effects, node.machine)
+        self._moments += [now_ms, node.number, len(effects)]
         for effect in effects:
-            if type(effect) is Broadcast and type(effect.message) is Vote:
-                self._trail.append(effect.message.signature)
+            if type(effect) is Broadcast:
+                message = effect.message
+                if type(message) is Vote:
+                    self._trail.append(message.signature)
 
     def on_commit(self, node: SimulatedNode, commit: Commit) -> None:
         number, height = node.number, commit.block.height
@@ -595,8 +597,8 @@ class World:
                 self.scheduler.stop()
 
     def _hash_trail(self) -> None:
-        self._hash.update(self._moments.tobytes() + b"".join(self._trail))
-        del self._moments[:]
+        self._hash.update(array("q", self._moments).tobytes() + b"".join(self._trail))
+        self._moments.clear()
         self._trail.clear()
 
     def on_report(self, node: SimulatedNode, name: str, fields: Mapping[str, object]) -> None:

@@ -21,3 +21,20 @@ def test_what_is_due_at_once_happens_in_the_same_run() -> None:
     scheduler.call_after(1, lambda: scheduler.call_at(0, lambda: seen.append(scheduler.now_ms)))
     scheduler.run_until(1)
     assert seen == [1], "a time that has passed means now"
+
+
+def test_stop_in_the_middle_of_a_moment() -> None:
+    scheduler, seen = Scheduler(0), []
+
+    def note(name: str) -> None:
+        seen.append(name)
+        if name == "first":
+            scheduler.stop()
+
+    for name in ("first", "second"):
+        scheduler.call_after(1, note, name)
+    scheduler.run_until(10)
+    assert (seen, scheduler.now_ms) == (["first"], 1)
+    scheduler.call_at(1, note, "asked for meanwhile")
+    scheduler.run_until(10)
+    assert (seen, scheduler.now_ms) == (["first", "second", "asked for meanwhile"], 10)

@@ -200,9 +200,10 @@ class Tendermint:
         One of an earlier height is only compared with what its validator said there.
         """
         self._begin(now_ms)
-        if vote.height < self.height:
+        height = vote.height
+        if height < self.height:
             return self._accuse(self.past.on_vote(vote))
-        if vote.height > self.height or self.decided or not self.votes.is_news(vote):
+        if height > self.height or self.decided or not self.votes.is_news(vote):
             return []
         self._take_vote(vote)
         return self._evaluate()
@@ -535,9 +536,11 @@ class Tendermint:
         """Where slots of this height are used up and their messages are gone (`tana validator recover`), begin in the
         first round that is free: its votes move on whoever waits in an earlier one (L55)."""
         height, round, kind = self._sign_floor
+        if height != self.height:
+            return
         slots = [slot for signed, slot in self._signed_messages if signed == self.round]
         last = (self.round, max(slots, default=PROPOSAL_SLOT))
-        if self.is_signing and height == self.height and (round, kind) > last:
+        if self.is_signing and (round, kind) > last:
             self._start_round(round + 1 if kind == PRECOMMIT else max(round, self.round))
 
     def _restore_message(self, message: Vote | Proposal | BlockPart) -> None:

@@ -54,7 +54,7 @@ class VoteTally:
             return False
         power = self._validators.get_power(validator)
         backing = self._power_of.get(block_hash, 0) + power
-        self._votes[validator] = (*earlier, vote)
+        self._votes[validator] = (*earlier, vote) if earlier else (vote,)
         self._power_of[block_hash] = backing
         if not self._quorum[0] and self._validators.is_quorum(backing):
             self._quorum = (True, block_hash)

@@ -601,18 +601,19 @@ def order_effects(effects: list[Effect]) -> list[Effect]:
     if len(effects) < 2:
         return effects
     ordered: list[Effect] = []
-    appends: list[Effect] = []
     others: list[Effect] = []
-    has_flush = False
+    flush: Flush | None = None
     for effect in effects:
-        kind = type(effect)
-        if kind is Append:
-            appends.append(effect)
-        elif kind is Flush:
-            has_flush = True
-        elif kind is Commit:
-            ordered += (*appends, *((Flush(),) if has_flush else ()), *others, effect)
-            appends, others, has_flush = [], [], False
+        if type(effect) is Append:
+            ordered.append(effect)
+        elif type(effect) is Flush:
+            flush = effect
         else:
             others.append(effect)
-    return [*ordered, *appends, *((Flush(),) if has_flush else ()), *others]
+            if type(effect) is Commit:
+                ordered += [flush, *others] if flush is not None else others
+                others, flush = [], None
+    if flush is not None:
+        ordered.append(flush)
+    ordered += others
+    return ordered

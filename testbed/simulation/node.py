@@ -111,6 +111,7 @@ class SimulatedNode:
         self._network = network
         self._watcher = watcher
         self._hooks = hooks
+        self._has_hooks = hooks is not NO_HOOKS
         self._deferred: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self._timers: dict[str, int] = {}
         self._timer_count = 0
@@ -228,7 +229,7 @@ class SimulatedNode:
         now_ms = self.clock.now_ms()
         try:
             effects = self.machine.step(input, now_ms)
-            if self._hooks is not NO_HOOKS:
+            if self._has_hooks:
                 effects = self._hooks.on_step(input, now_ms, effects)
         except Exception as error:
             # A bug ends a real node's process: here it ends this node, and whoever watches is told why.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
+from heapq import heappop, heappush
 from typing import Any
 
 Call = tuple[Callable[..., None], tuple[Any, ...]]
@@ -45,7 +45,7 @@ class Scheduler:
                 if self._is_stopped:
                     return
             self._done = 0
-            del self._calls[heapq.heappop(moments)]
+            del self._calls[heappop(moments)]
         self.now_ms = max(self.now_ms, time_ms)
 
     def stop(self) -> None:
@@ -57,5 +57,5 @@ class Scheduler:
         calls = self._calls.get(due_ms)
         if calls is None:
             calls = self._calls[due_ms] = []
-            heapq.heappush(self._moments, due_ms)
+            heappush(self._moments, due_ms)
         calls.append(call)

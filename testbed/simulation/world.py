@@ -9,7 +9,7 @@ timeouts and from the highest round that any node had reached.
 from __future__ import annotations
 
 import hashlib
-from array import array
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -572,7 +572,10 @@ class World:
             self._note_trace()
         if self.listener is not None:
             self.listener.on_step(node.name, at_ms, input, effects, node.machine)
-        self._moments += [now_ms, node.number, len(effects)]
+        moments = self._moments
+        moments.append(now_ms)
+        moments.append(node.number)
+        moments.append(len(effects))
         for effect in effects:
             if type(effect) is Broadcast:
                 message = effect.message
@@ -597,7 +600,8 @@ class World:
                 self.scheduler.stop()
 
     def _hash_trail(self) -> None:
-        self._hash.update(array("q", self._moments).tobytes() + b"".join(self._trail))
+        moments = struct.pack(f"{len(self._moments)}q", *self._moments)
+        self._hash.update(moments + b"".join(self._trail))
         self._moments.clear()
         self._trail.clear()
 

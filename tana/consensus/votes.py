@@ -176,12 +176,28 @@ def compute_proposal_tag(proposal: Proposal) -> bytes:
     return proposal.block_hash[: TAG_BYTES - 1] + bytes((proposal.valid_round & 0xFF,))
 
 
+class _Round:
+    """The tallies of one round."""
+
+    __slots__ = ("precommits", "prevotes")
+
+    def __init__(self, validators: ValidatorSet) -> None:
+        self.prevotes = VoteTally(validators)
+        self.precommits = VoteTally(validators)
+
+    def get(self, kind: int) -> VoteTally:
+        return self.prevotes if kind == PREVOTE else self.precommits
+
+    def count(self) -> int:
+        return self.prevotes.count + self.precommits.count
+
+
 class HeightVotes:
     """The tallies of every round of one height."""
 
     def __init__(self, validators: ValidatorSet) -> None:
         self._validators = validators
-        self._rounds: dict[int, tuple[VoteTally, VoteTally]] = {}
+        self._rounds: dict[int, _Round] = {}
         self._future_rounds: dict[bytes, list[int]] = {}
         self._empty = VoteTally(validators)
         self.decision: tuple[int, bytes] | None = None
@@ -189,13 +205,13 @@ class HeightVotes:
 
     def get(self, round: int, kind: int) -> VoteTally:
         """The tally of a round and kind; an empty one where no vote of the round has come."""
-        tallies = self._rounds.get(round)
-        return self._empty if tallies is None else tallies[kind - PREVOTE]
+        found = self._rounds.get(round)
+        return self._empty if found is None else found.get(kind)
 
     def find(self, round: int, kind: int) -> VoteTally | None:
         """The tally of a round and kind, None where no vote of the round has come."""
-        tallies = self._rounds.get(round)
-        return None if tallies is None else tallies[kind - PREVOTE]
+        found = self._rounds.get(round)
+        return None if found is None else found.get(kind)
 
     def is_news(self, vote: Vote) -> bool:
         """Whether it is not here already, and its validator has not used up its values in that round."""
@@ -211,8 +227,8 @@ class HeightVotes:
             return False
         tallies = self._rounds.get(round)
         if tallies is None:
-            tallies = self._rounds[round] = (VoteTally(self._validators), VoteTally(self._validators))
-        tally = tallies[kind - PREVOTE]
+            tallies = self._rounds[round] = _Round(self._validators)
+        tally = tallies.get(kind)
         if not tally.add(vote):
             return False
         if kind == PRECOMMIT and self.decision is None:
@@ -253,8 +269,10 @@ class HeightVotes:
 
     def find_backed(self) -> list[bytes]:
         """The blocks for which a third of the power voted in one round."""
-        tallies = (tally for pair in self._rounds.values() for tally in pair)
-        return [block_hash for tally in tallies for block_hash in tally.find_backed()]
+        found: list[bytes] = []
+        for tallies in self._rounds.values():
+            found += tallies.prevotes.find_backed() + tallies.precommits.find_backed()
+        return found
 
     def enter_round(self, round: int) -> None:
         """Rounds up to this one are no longer ahead: their votes stay."""
@@ -263,7 +281,7 @@ class HeightVotes:
 
     def keep_rounds(self, rounds: Container[int]) -> None:
         """Forget the votes of every other round."""
-        self._rounds = {round: pair for round, pair in self._rounds.items() if round in rounds}
+        self._rounds = {round: tallies for round, tallies in self._rounds.items() if round in rounds}
 
     def rounds(self) -> list[int]:
         """Every round with a vote, ascending."""
@@ -271,7 +289,7 @@ class HeightVotes:
 
     def count(self) -> int:
         """How many votes are held (a gauge for the bound of invariant 15)."""
-        return sum(prevotes.count + precommits.count for prevotes, precommits in self._rounds.values())
+        return sum(tallies.count() for tallies in self._rounds.values())
 
     def _admit_future(self, vote: Vote, current_round: int) -> bool:
         rounds = self._future_rounds.setdefault(vote.validator, [])
@@ -283,9 +301,10 @@ class HeightVotes:
             if vote.round < lowest:
                 return False
             rounds.remove(lowest)
-            for tally in self._rounds[lowest]:
-                tally.remove_validator(vote.validator)
-            if not any(tally.count for tally in self._rounds[lowest]):
+            tallies = self._rounds[lowest]
+            tallies.prevotes.remove_validator(vote.validator)
+            tallies.precommits.remove_validator(vote.validator)
+            if not tallies.count():
                 del self._rounds[lowest]
         rounds.append(vote.round)
         return True

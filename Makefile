@@ -1,6 +1,10 @@
 # Tana: every command of daily work. `make` alone lists them.
 
-PYTHON ?= python3
+# The system's own interpreter where it can make environments and compile, else the one that comes first: distributions
+# build theirs with profile-guided optimization, version managers mostly do not, and it is a quarter faster.
+FIND_SYSTEM_PYTHON := import ensurepip, os, sys, sysconfig; \
+	sys.version_info >= (3, 11) and os.path.exists(sysconfig.get_path("include") + "/Python.h") and print(sys.executable)
+PYTHON ?= $(or $(shell /usr/bin/python3 -c '$(FIND_SYSTEM_PYTHON)' 2>/dev/null),python3)
 # docker, processes or simulation; auto is docker where an engine answers, else processes.
 BACKEND ?= auto
 # tailnet or bridge, for containers.

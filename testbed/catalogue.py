@@ -14,9 +14,9 @@ from testbed.checkers.tailnet import TailnetChecker
 from testbed.faults import FAULTS
 from testbed.invariants import INVARIANTS, Invariant
 from testbed.needs import BACKENDS
-from testbed.plan import MUST, MUST_NOT, compute_expectation
 from testbed.scenario import Timing
 from testbed.steps import Step
+from testbed.timeline import MUST, MUST_NOT, compute_expectation
 
 CLUSTERS = ((3, 1), (4, 1), (7, 2))
 """Validators and traitors among them, for which behaviours are described."""

@@ -33,6 +33,7 @@ from testbed.steps import (
     Step,
     get_step_name,
 )
+from testbed.timeline import MUST, make_timeline
 from testbed.toml_lines import find_line
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?\Z")]
@@ -107,6 +108,7 @@ def parse_scenario(text: str, file: str, offers: Collection[str] | None = None) 
     if offers is not None:
         _check_needs(scenario, _Refusals(text, file), offers)
     _check_order(scenario, _Refusals(text, file))
+    _check_transfers(scenario, _Refusals(text, file))
     return scenario
 
 
@@ -168,6 +170,19 @@ def _check_meaning(scenario: Scenario, refuse: _Refusals) -> None:
             f"steps[{loads[1]}] sends the workload again, which steps[{loads[0]}] has sent",
             "a scenario sends it once: its users and nonces come from the seed",
         )
+
+
+def _check_transfers(scenario: Scenario, refuse: _Refusals) -> None:
+    """Transfers that are sent while somebody lies must be able to become final."""
+    for window in make_timeline(scenario.node_ids, scenario.get_powers(), scenario.steps):
+        step = scenario.steps[window.step]
+        if isinstance(step, Byzantine) and step.transfers and window.progress != MUST:
+            raise refuse(
+                ("steps", window.step, "transfers"),
+                f"steps[{window.step}].transfers could not become final: the chain {window.progress.replace('_', ' ')}"
+                f" progress while {', '.join(step.nodes)} lie ({window.why})",
+                "leave them out, or let fewer lie",
+            )
 
 
 def _check_order(scenario: Scenario, refuse: _Refusals) -> None:

@@ -22,11 +22,16 @@ _TOKEN = re.compile(
 
 
 def find_line(text: str, path: Path) -> int:
-    """The line (from 1) where a value stands in a valid TOML text, or where its nearest parent does."""
+    """The line (from 1) where a value stands in a valid TOML text, or where its nearest parent does.
+
+    A table without a header begins with the first of its dotted keys.
+    """
     lines = find_lines(text)
-    while path and path not in lines:
-        path = path[:-1]
-    return lines.get(path, 1)
+    for length in range(len(path), 0, -1):
+        found = [line for known, line in lines.items() if known[:length] == path[:length]]
+        if found:
+            return min(found)
+    return 1
 
 
 def find_lines(text: str) -> dict[Path, int]:

@@ -16,10 +16,10 @@ from testbed.diagnosis import explain_standstill
 from testbed.faults import FAULTS
 from testbed.faults.base import Fault, NotApplied
 from testbed.faults.lies import Lies, Plot
-from testbed.plan import MUST, MUST_NOT, FaultWindow
 from testbed.runner.load import load
 from testbed.runner.settle import wait_progress, wait_whole
 from testbed.steps import Byzantine, Load, Perturb
+from testbed.timeline import MUST, MUST_NOT, FaultWindow
 from testbed.verdict import Outcome, RunEnded, Verdict
 from testbed.workload import Workload
 

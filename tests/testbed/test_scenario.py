@@ -8,9 +8,9 @@ import pytest
 
 from tana.types.errors import SettingsError
 from testbed.needs import get_offers
-from testbed.plan import make_timeline
 from testbed.scenario import load_scenario, parse_scenario
 from testbed.steps import Byzantine, Perturb, Start, describe_step
+from testbed.timeline import make_timeline
 from tests.testbed.forging import CONVERGE
 
 HEAD = 'name = "small"\ndescription = "A small one."\nvalidators = 2\n'
@@ -311,6 +311,18 @@ def test_invalid_nobody_is_correct_throughout() -> None:
     assert "every validator lies in some step" in refuse(HEAD + START + steps).message
 
 
+def test_invalid_transfers_while_the_chain_may_stand_still() -> None:
+    lies = 'behaviour = "censorship"\nnodes = ["validator-1"]\ntransfers = 5\n'
+    text = HEAD + BETRAYAL.replace(START, READY) + lies
+    error = refuse(text)
+    assert error.message.startswith(f"small.toml:{len(text.splitlines())}: ")
+    assert "transfers could not become final: the chain may progress while validator-1 lie" in error.message
+
+
+def test_invalid_dotted_keys_are_found_by_their_first() -> None:
+    assert refuse(HEAD + "timing.offline_after_ms = 100\n" + START).message.startswith("small.toml:4: ")
+
+
 def test_invalid_workload_sent_twice() -> None:
     lies = 'behaviour = "censorship"\nnodes = ["validator-1"]\ntransfers = 5\n'
     error = refuse(HEAD + BETRAYAL + lies + '[[steps]]\ndo = "load"\n')
@@ -359,7 +371,8 @@ def test_a_replacement_moves_power_on_the_timeline() -> None:
     kills = "".join(f'[[steps]]\ndo = "perturb"\nfault = "kill"\nnode = "validator-{number}"\n' for number in (1, 4))
     scenario = parse_scenario(text + kills, "small.toml")
     assert describe_step(scenario.steps[3]) == "replace key validator-1 by validator-4"
-    assert [window.progress for window in make_timeline(scenario)] == ["must", "must_not"]
+    timeline = make_timeline(scenario.node_ids, scenario.get_powers(), scenario.steps)
+    assert [window.progress for window in timeline] == ["must", "must_not"]
 
 
 def test_invalid_replacement_before_the_genesis() -> None:

@@ -45,6 +45,7 @@ a = 1
         (("timing", "some", "where"), 10),
         (("timing", "other"), 15),
         (("timing", "absent"), 9),
+        (("timing", "some", "absent"), 10),
         (("steps", 0), 17),
         (("steps", 0, "do"), 18),
         (("steps", 1, "do"), 20),

@@ -7,7 +7,7 @@ import pytest
 from tana.crypto.keys import verify
 from tana.types.messages import PREVOTE, PeerMessage, Proposal, Vote, VoteQuorum
 from testbed.byzantine import BEHAVIOURS, Behaviour, Fork
-from testbed.plan import MUST, MUST_NOT, compute_expectation
+from testbed.timeline import MUST, MUST_NOT, compute_expectation
 from testbed.verdict import Outcome
 from tests.node.machine_net import NetNode, make_deposit, make_keys
 from tests.testbed.byzantine.traitors import TracedTraitorNet, TraitorNet

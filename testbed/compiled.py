@@ -24,16 +24,18 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = Path(".build", "compiled")
 PACKAGES = ("tana", "testbed")
 COMPILED = (
+    *(f"tana/types/{name}.py" for name in ("block", "canonical", "money", "sign_bytes", "transaction")),
     "tana/types/validator_set.py",
+    *(f"tana/crypto/{name}.py" for name in ("body", "merkle")),
     "tana/consensus/*.py",
     "tana/ledger/*.py",
-    *(f"tana/node/{name}.py" for name in ("announcer", "gossip", "machine", "sync")),
+    *(f"tana/node/{name}.py" for name in ("announcer", "blocks", "gossip", "machine", "sync")),
     "testbed/trace.py",
     "testbed/invariants/*.py",
     *(f"testbed/simulation/{name}.py" for name in ("scheduler", "clock", "network", "disk", "signing", "adversary")),
     *(f"testbed/simulation/{name}.py" for name in ("node", "clients", "world")),
 )
-LEFT_OUT = ("__init__.py", "ledger/rows.py", "consensus/effects.py")
+LEFT_OUT = ("__init__.py", "ledger/accounts.py", "consensus/effects.py")
 """Modules of msgspec structs: mypyc drops the options that such a class is made with."""
 
 _BUILD = """

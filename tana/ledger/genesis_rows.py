@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tana.ledger.rows import Account, Profile
+from tana.ledger.accounts import Account, Profile
 from tana.ledger.state import State
 from tana.ledger.tree import StateTree
 from tana.types.genesis import Genesis, parse_genesis

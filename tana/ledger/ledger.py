@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from tana.crypto import keys, merkle
 from tana.crypto.evidence import is_evidence_signed
 from tana.crypto.keys import Verifier
+from tana.ledger.accounts import Account, Profile
 from tana.ledger.genesis_rows import build_genesis_rows
 from tana.ledger.offences import EvidenceRefused, check_offence, punish
 from tana.ledger.refusal import TransactionRefused
@@ -22,8 +23,6 @@ from tana.ledger.rows import (
     PROFILE_PREFIX,
     SINCE_KEY,
     VALIDATORS_KEY,
-    Account,
-    Profile,
     decode_validators,
     get_public_key,
 )
@@ -62,15 +61,19 @@ class InvalidBlock(InvalidInput):
         super().__init__(message, code=code, field="block")
 
 
-@dataclass(frozen=True)
 class Execution:
-    """What a block does to the state, and what undoes it. A None value means that the row is absent."""
+    """What a block does to the state, and what undoes it. A None value means that the row is absent. Immutable."""
 
-    block: Block
-    changes: Changes
-    undo: Changes
-    transaction_ids: tuple[str, ...]
-    state_root: bytes
+    __slots__ = ("block", "changes", "state_root", "transaction_ids", "undo")
+
+    def __init__(
+        self, block: Block, changes: Changes, undo: Changes, transaction_ids: tuple[str, ...], state_root: bytes
+    ) -> None:
+        self.block = block
+        self.changes = changes
+        self.undo = undo
+        self.transaction_ids = transaction_ids
+        self.state_root = state_root
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +87,18 @@ class User:
     bio: str
 
 
-@dataclass(frozen=True, slots=True)
 class _Candidate:
-    """An executed block with what the tip becomes if it is committed."""
+    """An executed block with what the tip becomes if it is committed. Immutable."""
 
-    execution: Execution
-    tree: StateTree
-    validators: ValidatorSet
-    leaves: tuple[bytes, ...]
+    __slots__ = ("execution", "leaves", "tree", "validators")
+
+    def __init__(
+        self, execution: Execution, tree: StateTree, validators: ValidatorSet, leaves: tuple[bytes, ...]
+    ) -> None:
+        self.execution = execution
+        self.tree = tree
+        self.validators = validators
+        self.leaves = leaves
 
 
 class Ledger:

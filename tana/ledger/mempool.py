@@ -93,10 +93,10 @@ class Mempool:
         if stx.id in self._recent:
             return Admission("committed", stx.id)
         try:
-            self._check(stx)
+            next_nonce = self._check(stx)
         except TransactionRefused as error:
             return Admission("refused", stx.id, error.code, error.message, error.field, error.remedy)
-        self._insert(stx)
+        self._insert(stx, next_nonce)
         return Admission("accepted", stx.id)
 
     def has_work(self) -> bool:
@@ -141,8 +141,11 @@ class Mempool:
             dropped += self._try_head(sender)
         return dropped + self._drop_overdue()
 
-    def _check(self, stx: SignedTransaction) -> None:
-        """Raises `TransactionRefused`. The signature comes last: it costs more than everything before it."""
+    def _check(self, stx: SignedTransaction) -> int:
+        """The next nonce of the sender's account. Raises `TransactionRefused`.
+
+        The signature comes last: it costs more than everything before it.
+        """
         transaction, ledger = stx.transaction, self._ledger
         self._check_room(stx)
         state = State(ledger.tree)
@@ -167,6 +170,7 @@ class Mempool:
             )
         if not ledger.is_verified(stx):
             raise TransactionRefused("bad_signature", "the signature is not by from", field="signature")
+        return next_nonce
 
     def _check_room(self, stx: SignedTransaction) -> None:
         overhead_bytes = HEADER_BYTES_MAX + TRANSACTION_OVERHEAD_BYTES_MAX
@@ -177,13 +181,12 @@ class Mempool:
         if len(self._by_id) >= self._max_transactions or self.size_bytes + stx.size_bytes > self.max_bytes:
             raise TransactionRefused("mempool_full", "the mempool is full", remedy="send it again in a moment")
 
-    def _insert(self, stx: SignedTransaction) -> None:
+    def _insert(self, stx: SignedTransaction, next_nonce: int) -> None:
         transaction = stx.transaction
         sender = account_key(transaction.sender)
         queue = self._queues.get(sender)
         if queue is None:
-            account = self._ledger.get_account(transaction.sender)
-            queue = self._queues[sender] = _Queue(0 if account is None else account.nonce)
+            queue = self._queues[sender] = _Queue(next_nonce)
             self._start_waiting(sender, queue)
         queue.transactions[transaction.nonce] = stx
         self._by_id[stx.id] = stx

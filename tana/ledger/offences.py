@@ -13,7 +13,7 @@ without validators could not even be repaired.
 
 from __future__ import annotations
 
-from tana.ledger.rows import Punishment
+from tana.ledger.accounts import Punishment
 from tana.ledger.state import State
 from tana.types.errors import InvalidInput
 from tana.types.evidence import Evidence

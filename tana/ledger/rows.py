@@ -19,6 +19,7 @@ from typing import TypeVar
 
 import msgspec
 
+from tana.ledger.accounts import Account, Profile, Punishment
 from tana.types.errors import StorageError
 from tana.types.validator_set import Members, ValidatorSet
 
@@ -33,34 +34,6 @@ SINCE_KEY = b"validators/since"
 MEMBERS_PREFIX = b"validators/from/"
 PUNISHED_PREFIX = b"punished/"
 _TEXT_PREFIX_LENGTH = len("ed25519_")
-
-
-class Account(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """An account: role, the nonce its next transaction must have, balances in smallest units by currency code."""
-
-    role: str
-    nonce: int
-    balances: dict[str, int]
-
-    def get_balance(self, code: str) -> int:
-        """Smallest units held in a currency, 0 for one that the account does not hold."""
-        return self.balances.get(code, 0)
-
-
-class Profile(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What an account shows of itself. `username` is unique, or empty for an account of the genesis."""
-
-    username: str
-    display_name: str = ""
-    bio: str = ""
-
-
-class Punishment(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What a validator was convicted of: kind and height of the offence, and the height of the block that says so."""
-
-    kind: str
-    offence_height: int
-    block_height: int
 
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")

@@ -12,15 +12,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from tana.ledger.accounts import Account, Profile
 from tana.ledger.membership import ValidatorChange, change_members, parse_change
 from tana.ledger.refusal import TransactionRefused
 from tana.ledger.rows import (
     SINCE_KEY,
-    Account,
-    Profile,
     account_key,
     get_public_key,
     punished_key,
@@ -38,14 +36,18 @@ MAX_BIO_CHARACTERS = 512
 USERNAME = re.compile(r"@[a-z0-9_]{1,31}\Z", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
 class Context:
-    """What the rules know besides the state: the chain, its currencies, and the height of the block's parent."""
+    """What the rules know besides the state: the chain, its currencies, the height of the block's parent. Immutable."""
 
-    chain_id_text: str
-    parent_height: int
-    decimals: Mapping[str, int]
-    is_chain_id_required: bool
+    __slots__ = ("chain_id_text", "decimals", "is_chain_id_required", "parent_height")
+
+    def __init__(
+        self, chain_id_text: str, parent_height: int, decimals: Mapping[str, int], is_chain_id_required: bool
+    ) -> None:
+        self.chain_id_text = chain_id_text
+        self.parent_height = parent_height
+        self.decimals = decimals
+        self.is_chain_id_required = is_chain_id_required
 
     @classmethod
     def create(cls, genesis: Genesis, chain_id: bytes, parent_height: int) -> Context:

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
+from tana.ledger.accounts import Account, Profile, Punishment
 from tana.ledger.rows import (
     PROFILE_PREFIX,
     SINCE_KEY,
     VALIDATORS_KEY,
-    Account,
-    Profile,
-    Punishment,
     account_key,
     decode_account,
     decode_members,
@@ -50,13 +48,11 @@ class State:
 
     def get_account(self, account_id: str) -> Account | None:
         """An account by its printed public key, None where there is none."""
-        try:
+        if account_id in self._accounts:
             return self._accounts[account_id]
-        except KeyError:
-            row = self._get_old(account_key(account_id))
-            account = None if row is None else decode_account(row)
-            self._accounts[account_id] = account
-            return account
+        row = self._get_old(account_key(account_id))
+        account = self._accounts[account_id] = None if row is None else decode_account(row)
+        return account
 
     def set_account(self, account_id: str, account: Account) -> None:
         self._accounts[account_id] = account
@@ -159,8 +155,7 @@ class State:
         return self._new[key] if key in self._new else self._get_old(key)
 
     def _get_old(self, key: bytes) -> bytes | None:
-        try:
+        if key in self._old:
             return self._old[key]
-        except KeyError:
-            row = self._old[key] = self._tree.get(key)
-            return row
+        row = self._old[key] = self._tree.get(key)
+        return row

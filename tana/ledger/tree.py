@@ -19,9 +19,13 @@ import hashlib
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 BUCKET_ENTRIES = 32
 """The most rows of a subtree that is a bucket: the balance of hashing per change against depth."""
+
+MAX_PATHS = 4096
+"""Paths that are remembered: those of the keys that were asked last. A block reads most rows before it writes them."""
 
 _WIDTH = 16
 _HASH_BYTES = 32
@@ -74,12 +78,15 @@ class Proof:
 
 
 class StateTree:
-    """An immutable map from bytes to bytes. Begin with `StateTree()`, which is empty."""
+    """An immutable map from bytes to bytes: `StateTree()` is empty, `StateTree(rows)` has these rows.
+
+    Both are changes of a tree that is there, `node`; see `updated`.
+    """
 
     __slots__ = ("_node",)
 
-    def __init__(self, rows: Iterable[tuple[bytes, bytes]] = ()) -> None:
-        self._node: _Node = _apply(_EMPTY_BUCKET, 0, _sorted_changes(dict(rows)))
+    def __init__(self, rows: Iterable[tuple[bytes, bytes | None]] = (), node: _Node = _EMPTY_BUCKET) -> None:
+        self._node: _Node = _apply(node, 0, _sorted_changes(dict(rows)))
 
     @property
     def root(self) -> bytes:
@@ -91,20 +98,16 @@ class StateTree:
 
     def get(self, key: bytes) -> bytes | None:
         """The value of a key, None where there is no row."""
-        path = hashlib.sha256(key).digest()
+        path = _get_path(key)
         _, bucket = _descend(self._node, path)
         index = bisect_left(bucket.entries, path)
-        if index < bucket.count and bucket.entries[index].startswith(path):
+        if index < bucket.count and bucket.keys[index] == key:
             return bucket.values[index]
         return None
 
     def updated(self, changes: Mapping[bytes, bytes | None]) -> StateTree:
         """The tree with rows set, or removed where the value is None. This one stays as it is."""
-        if not changes:
-            return self
-        tree = StateTree.__new__(StateTree)
-        tree._node = _apply(self._node, 0, _sorted_changes(changes))
-        return tree
+        return StateTree(changes.items(), self._node) if changes else self
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Every row, in order of path: an order that all nodes share and that means nothing."""
@@ -113,7 +116,7 @@ class StateTree:
 
     def prove(self, key: bytes) -> Proof:
         """A proof of the key's value, or of its absence, for `verify_proof`."""
-        branches, bucket = _descend(self._node, hashlib.sha256(key).digest())
+        branches, bucket = _descend(self._node, _get_path(key))
         return Proof(
             tuple(b"".join([child.hash for child in branch.children]) for branch in branches),
             b"".join(bucket.entries),
@@ -138,8 +141,13 @@ def verify_proof(root: bytes, key: bytes, value: bytes | None, proof: Proof) -> 
     return found == (None if value is None else hashlib.sha256(value).digest())
 
 
-def _sorted_changes(changes: Mapping[bytes, bytes | None]) -> list[_Change]:
-    return sorted((hashlib.sha256(key).digest(), key, value) for key, value in changes.items())
+@lru_cache(maxsize=MAX_PATHS)
+def _get_path(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()
+
+
+def _sorted_changes(changes: dict[bytes, bytes | None]) -> list[_Change]:
+    return sorted([(_get_path(key), key, value) for key, value in changes.items()])
 
 
 def _nibble(path: bytes, depth: int) -> int:
@@ -173,7 +181,7 @@ def _apply_to_bucket(bucket: _Bucket, depth: int, changes: list[_Change]) -> _No
     entries, keys, values = list(bucket.entries), list(bucket.keys), list(bucket.values)
     for path, key, value in changes:
         index = bisect_left(entries, path)
-        is_present = index < len(entries) and entries[index].startswith(path)
+        is_present = index < len(keys) and keys[index] == key
         if value is None:
             if is_present:
                 del entries[index], keys[index], values[index]

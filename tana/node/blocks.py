@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 from tana.ledger.ledger import Execution
@@ -15,12 +14,14 @@ MAX_ANSWER_BYTES = 6 * 1024 * 1024
 MAX_ANSWER_BLOCKS = 256
 
 
-@dataclass(frozen=True, slots=True)
 class StoredBlock:
-    """A final block's bytes and a certificate for it."""
+    """A final block's bytes and a certificate for it. Immutable."""
 
-    data: bytes
-    certificate: Certificate
+    __slots__ = ("certificate", "data")
+
+    def __init__(self, data: bytes, certificate: Certificate) -> None:
+        self.data = data
+        self.certificate = certificate
 
 
 class BlockSource(Protocol):
@@ -55,11 +56,12 @@ class MemoryBlocks:
         return len(self._blocks)
 
     def append(self, block: Block, certificate: Certificate, execution: Execution) -> None:
-        assert block.height == self.height + 1, "blocks are final in order"
+        height = block.height
+        assert height == self.height + 1, "blocks are final in order"
         self._blocks.append(StoredBlock(block.data, certificate))
-        self._heights_by_hash[block.hash] = block.height
+        self._heights_by_hash[block.hash] = height
         for transaction_id in execution.transaction_ids:
-            self._heights[transaction_id] = block.height
+            self._heights[transaction_id] = height
 
     def get_block(self, height: int) -> StoredBlock | None:
         return self._blocks[height - 1] if 1 <= height <= self.height else None

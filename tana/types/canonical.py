@@ -22,7 +22,7 @@ MAX_DEPTH = 64
 
 _MAX_ARRAY_INDEX = 2**32 - 2
 _SAFE_INTEGER = 2**53
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _ARRAY_INDEX = re.compile(r"(?:0|[1-9][0-9]{0,9})\Z", re.ASCII)
 
 _encode_basestring = cast("Any", encode_basestring)

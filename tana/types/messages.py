@@ -13,15 +13,8 @@ from tana.types.block import Certificate, CommitSignature, RawTransaction
 from tana.types.errors import InvalidInput
 from tana.types.evidence import Evidence
 from tana.types.fields import Hash, Height, PublicKey, Round
-from tana.types.vote import (
-    PRECOMMIT,
-    PREVOTE,
-    VOTE_NAMES,
-    Proposal,
-    Vote,
-    proposal_sign_bytes,
-    vote_sign_bytes,
-)
+from tana.types.sign_bytes import proposal_sign_bytes, vote_sign_bytes
+from tana.types.vote import PRECOMMIT, PREVOTE, VOTE_NAMES, Proposal, Vote
 
 __all__ = [
     "PRECOMMIT",

@@ -13,7 +13,6 @@ from typing import Any
 
 from tana.types import canonical
 from tana.types.errors import InvalidInput, TooLarge
-from tana.types.lazy import lazy
 
 TRANSACTION_TYPES = (
     "user_creation",
@@ -90,27 +89,33 @@ class Transaction:
         return [(key, value) for key, value in zip(_OPTIONAL_KEYS, values, strict=True) if value is not None]
 
 
-@dataclass(frozen=True)
 class SignedTransaction:
-    """A transaction as it travels: the signed text verbatim (UTF-8) and a 64-byte signature, not yet verified."""
+    """A transaction as it travels: the signed text verbatim (UTF-8) and a 64-byte signature, not yet verified.
 
-    text: bytes
-    signature: bytes
-    transaction: Transaction
+    Immutable. `id` is SHA-256 of the signed text, 64 hex characters; `leaf` see `compute_leaf`; `size_bytes` are those
+    of text and signature.
+    """
 
-    @lazy
-    def id(self) -> str:
-        """SHA-256 of the signed text, 64 hex characters."""
-        return hashlib.sha256(self.text).hexdigest()
+    __slots__ = ("id", "leaf", "signature", "size_bytes", "text", "transaction")
 
-    @lazy
-    def leaf(self) -> bytes:
-        """SHA-256 of text and signature: remembered once verified, and a leaf of the block's transaction root."""
-        return hashlib.sha256(self.text + self.signature).digest()
+    def __init__(self, text: bytes, signature: bytes, transaction: Transaction) -> None:
+        self.text = text
+        self.signature = signature
+        self.transaction = transaction
+        self.id = hashlib.sha256(text).hexdigest()
+        self.leaf = compute_leaf(text, signature)
+        self.size_bytes = len(text) + len(signature)
 
-    @property
-    def size_bytes(self) -> int:
-        return len(self.text) + len(self.signature)
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SignedTransaction) and (self.text, self.signature) == (other.text, other.signature)
+
+    def __hash__(self) -> int:
+        return hash((self.text, self.signature))
+
+
+def compute_leaf(text: bytes, signature: bytes) -> bytes:
+    """SHA-256 of text and signature: remembered once verified, and a leaf of the block's transaction root."""
+    return hashlib.sha256(text + signature).digest()
 
 
 def parse_signed_text(text: bytes, signature: bytes) -> SignedTransaction:

@@ -87,7 +87,7 @@ class Members:
 class ValidatorSet:
     """The validators of one height: members, and each one's priority in the proposer rotation. Immutable."""
 
-    __slots__ = ("_ahead", "_proposers", "members", "priorities", "total_power", "validators")
+    __slots__ = ("_proposers", "_rotation", "members", "priorities", "total_power", "validators")
 
     def __init__(self, members: Members, priorities: Sequence[int] = ()) -> None:
         self.members = members
@@ -95,7 +95,8 @@ class ValidatorSet:
         self.priorities = tuple(priorities) or (0,) * len(members.validators)
         self.total_power = members.total_power
         self._proposers: list[Validator] = []
-        self._ahead: tuple[int, ...] = self.priorities
+        self._rotation: list[tuple[int, ...]] = [self.priorities]
+        """The priorities after each turn of `_proposers`, and before the first."""
         assert len(self.priorities) == len(self.validators)
 
     @classmethod
@@ -145,10 +146,8 @@ class ValidatorSet:
         One turn: everyone gains its power as priority, the highest (lowest key on a tie) proposes and pays the
         total. Over `total_power` turns each validator proposes exactly `power` times.
         """
-        priorities = self.priorities
-        for _ in range(steps):
-            priorities = self._take_turn(priorities)[1]
-        return ValidatorSet(self.members, priorities)
+        self._take_turns(steps)
+        return ValidatorSet(self.members, self._rotation[steps])
 
     def changed(self, members: Members) -> ValidatorSet:
         """The set after a change of members, at the same point of the rotation.
@@ -167,25 +166,29 @@ class ValidatorSet:
         return ValidatorSet(members, [priority - mean for priority in priorities])
 
     def get_proposer(self, round: int) -> Validator:
-        """The proposer of a round (from 0) of the height that this set belongs to. Rounds are computed once."""
-        while len(self._proposers) <= round:
-            chosen, self._ahead = self._take_turn(self._ahead)
-            self._proposers.append(self.validators[chosen])
+        """The proposer of a round (from 0) of the height that this set belongs to."""
+        self._take_turns(round + 1)
         return self._proposers[round]
 
-    def _take_turn(self, priorities: Sequence[int]) -> tuple[int, tuple[int, ...]]:
-        """One turn of the rotation: the place of who proposes, and the priorities after it."""
-        raised = [priority + validator.power for priority, validator in zip(priorities, self.validators, strict=True)]
-        # index() finds the first of equals, and the set is sorted by key: the tie rule of `advanced`.
-        chosen = raised.index(max(raised))
-        raised[chosen] -= self.total_power
-        return chosen, tuple(raised)
+    def _take_turns(self, count: int) -> None:
+        """Take the first turns of the rotation, where they have not been taken already."""
+        while len(self._proposers) < count:
+            raised = list(self._rotation[-1])
+            chosen = 0
+            for place, validator in enumerate(self.validators):
+                raised[place] += validator.power
+                # The first of equals stays, and the set is sorted by key: the tie rule of `advanced`.
+                if raised[place] > raised[chosen]:
+                    chosen = place
+            raised[chosen] -= self.total_power
+            self._proposers.append(self.validators[chosen])
+            self._rotation.append(tuple(raised))
 
     def to_rows(self) -> list[tuple[bytes, int, str, int]]:
         """Rows `(public key, power, node id, priority)` for storage."""
+        priorities = self.priorities
         return [
-            (item.public_key, item.power, item.node_id, priority)
-            for item, priority in zip(self.validators, self.priorities, strict=True)
+            (item.public_key, item.power, item.node_id, priorities[place]) for place, item in enumerate(self.validators)
         ]
 
     @classmethod

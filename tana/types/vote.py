@@ -1,23 +1,21 @@
-"""Votes and proposals: what validators sign (arXiv:1807.04938, section III), and the bytes that are signed.
+"""Votes and proposals: what validators sign (arXiv:1807.04938, section III). For the bytes see `sign_bytes`.
 
-A signature covers a domain tag, the chain id and every field, so it is worth nothing on another chain or in
-another message. A *slot* is what a correct validator signs one message for: height, round and kind.
+A *slot* is what a correct validator signs one message for: height, round and kind.
 """
 
 from __future__ import annotations
 
-import struct
 from typing import Annotated, Final
 
 import msgspec
 
 from tana.types.fields import Hash, Height, PublicKey, Round, Signature
+from tana.types.sign_bytes import proposal_sign_bytes, vote_sign_bytes
 
 PROPOSAL: Final = 0
 PREVOTE: Final = 1
 PRECOMMIT: Final = 2
 VOTE_NAMES = {PREVOTE: "prevote", PRECOMMIT: "precommit"}
-_NIL = b"\0" * 32
 
 
 class Vote(msgspec.Struct, frozen=True, array_like=True, tag="vote", forbid_unknown_fields=True, gc=False):
@@ -49,22 +47,3 @@ class Proposal(msgspec.Struct, frozen=True, array_like=True, tag="proposal", for
 
     def sign_bytes(self, chain_id: bytes) -> bytes:
         return proposal_sign_bytes(chain_id, self.height, self.round, self.block_hash, self.valid_round)
-
-
-def vote_sign_bytes(chain_id: bytes, kind: int, height: int, round: int, block_hash: bytes | None) -> bytes:
-    """The bytes a validator signs for a vote. Nil is marked apart from the all-zero hash."""
-    return struct.pack(
-        ">12s32sBQIB32s",
-        b"tana/vote/1",
-        chain_id,
-        kind,
-        height,
-        round,
-        block_hash is not None,
-        block_hash or _NIL,
-    )
-
-
-def proposal_sign_bytes(chain_id: bytes, height: int, round: int, block_hash: bytes, valid_round: int) -> bytes:
-    """The bytes a proposer signs."""
-    return struct.pack(">16s32sQI32sq", b"tana/proposal/1", chain_id, height, round, block_hash, valid_round)

@@ -8,7 +8,8 @@ import pytest
 from tana.crypto.evidence import is_evidence_signed
 from tana.crypto.keys import KeyPair, verify
 from tana.types.evidence import Evidence
-from tana.types.vote import Proposal, proposal_sign_bytes
+from tana.types.sign_bytes import proposal_sign_bytes
+from tana.types.vote import Proposal
 
 CHAIN, KEY, OTHER = b"c" * 32, KeyPair.from_seed(b"k" * 32), KeyPair.from_seed(b"o" * 32)
 

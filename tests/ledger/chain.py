@@ -19,8 +19,9 @@ from tana.types.genesis import (
     GenesisParameters,
     GenesisValidator,
 )
+from tana.types.sign_bytes import vote_sign_bytes
 from tana.types.transaction import SignedTransaction, sign_body
-from tana.types.vote import PREVOTE, Vote, vote_sign_bytes
+from tana.types.vote import PREVOTE, Vote
 
 SOVEREIGN = KeyPair.from_seed(b"s" * 32)
 STAFF = KeyPair.from_seed(b"t" * 32)

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from tana.crypto.keys import KeyPair
+from tana.ledger.accounts import Punishment
 from tana.ledger.ledger import InvalidBlock, Ledger
-from tana.ledger.rows import Punishment
 from tana.ledger.state import State
 from tana.types.block import Block
 from tana.types.errors import InvalidInput

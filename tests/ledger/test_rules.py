@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tana.crypto.keys import KeyPair
+from tana.ledger.accounts import Account, Profile
 from tana.ledger.genesis_rows import build_genesis_rows
 from tana.ledger.refusal import TransactionRefused
-from tana.ledger.rows import Account, Profile
 from tana.ledger.rules import Context, apply_transaction, check_form
 from tana.ledger.state import State
 from tana.ledger.tree import StateTree

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tana.ledger.accounts import Account, Profile, Punishment
 from tana.ledger.rows import (
     VALIDATORS_KEY,
-    Account,
-    Profile,
-    Punishment,
     account_key,
     decode_account,
     decode_validators,

@@ -1,7 +1,7 @@
 """Negative balance: a transfer is not checked against what its sender has."""
 
 from tana.ledger import rules
-from tana.ledger.rows import Account
+from tana.ledger.accounts import Account
 from testbed.planting import Patch
 
 CAUGHT_BY = ("money", "submitted")

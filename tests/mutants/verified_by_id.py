@@ -2,14 +2,12 @@
 
 import hashlib
 
-from tana.types.block import RawTransaction
-from tana.types.transaction import SignedTransaction
+from tana.types import block, block_parts, transaction
 from testbed.planting import Patch
 
 CAUGHT_BY = ("submitted", "certificates", "state_root")
 
 
 def plant(patch: Patch) -> None:
-    leaf = property(lambda self: hashlib.sha256(self.text).digest())
-    patch.set(RawTransaction, "leaf", leaf)
-    patch.set(SignedTransaction, "leaf", leaf)
+    for module in (block, block_parts, transaction):
+        patch.set(module, "compute_leaf", lambda text, signature: hashlib.sha256(text).digest())

@@ -10,6 +10,6 @@ def plant(patch: Patch) -> None:
     patch.edit(
         HeightVotes,
         "add",
-        "is_for_block = vote.kind == PRECOMMIT and vote.block_hash is not None",
-        "is_for_block = vote.kind == PRECOMMIT and vote.block_hash is not None and vote.round == current_round",
+        "if kind == PRECOMMIT and self.decision is None:",
+        "if kind == PRECOMMIT and round == current_round and self.decision is None:",
     )

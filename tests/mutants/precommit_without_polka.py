@@ -7,4 +7,4 @@ CAUGHT_BY = ("justified", "agreement", "certificates", "quorum")
 
 
 def plant(patch: Patch) -> None:
-    patch.edit(VoteTally, "add", "is_quorum(backing + power)", "is_one_third(backing + power - 1)")
+    patch.edit(VoteTally, "add", "is_quorum(backing)", "is_one_third(backing - 1)")

@@ -7,7 +7,6 @@ sender or clock, because a locked block is proposed again by others in later rou
 
 from __future__ import annotations
 
-import itertools
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -385,7 +384,8 @@ class Ledger:
 
     def _execute_evidence(self, state: State, proven: tuple[Evidence, ...], *, is_certified: bool) -> None:
         """Apply a block's evidence. Raises `InvalidBlock`."""
-        if any(first.validator >= second.validator for first, second in itertools.pairwise(proven)):
+        validators = [evidence.validator for evidence in proven]
+        if validators != sorted(set(validators)):
             raise InvalidBlock("wrong_evidence_order", "the block's evidence is not in the order of its validators")
         for index, evidence in enumerate(proven):
             try:

@@ -15,8 +15,7 @@ Senders take turns in order of arrival; one that was served goes to the back.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from tana.ledger.ledger import HEADER_BYTES_MAX, TRANSACTION_OVERHEAD_BYTES_MAX, Execution, Ledger
 from tana.ledger.refusal import TransactionRefused
@@ -32,8 +31,7 @@ MAX_RECENT = 10_000
 """Committed ids that are remembered, so that a late copy is answered `committed`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(NamedTuple):
     """The answer to one submitted transaction; `code`, `message`, `field` and `remedy` only where refused."""
 
     status: Literal["accepted", "known", "refused", "committed"]

@@ -78,15 +78,13 @@ class Proof:
 
 
 class StateTree:
-    """An immutable map from bytes to bytes: `StateTree()` is empty, `StateTree(rows)` has these rows.
-
-    Both are changes of a tree that is there, `node`; see `updated`.
-    """
+    """An immutable map from bytes to bytes. Begin with `StateTree()`, which is empty; `node` is what others share."""
 
     __slots__ = ("_node",)
 
-    def __init__(self, rows: Iterable[tuple[bytes, bytes | None]] = (), node: _Node = _EMPTY_BUCKET) -> None:
-        self._node: _Node = _apply(node, 0, _sorted_changes(dict(rows)))
+    def __init__(self, rows: Iterable[tuple[bytes, bytes]] = (), *, node: _Node = _EMPTY_BUCKET) -> None:
+        changes = _sorted_changes(dict(rows))
+        self._node = _apply(node, 0, changes) if changes else node
 
     @property
     def root(self) -> bytes:
@@ -107,7 +105,7 @@ class StateTree:
 
     def updated(self, changes: Mapping[bytes, bytes | None]) -> StateTree:
         """The tree with rows set, or removed where the value is None. This one stays as it is."""
-        return StateTree(changes.items(), self._node) if changes else self
+        return StateTree(node=_apply(self._node, 0, _sorted_changes(changes))) if changes else self
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Every row, in order of path: an order that all nodes share and that means nothing."""
@@ -146,7 +144,7 @@ def _get_path(key: bytes) -> bytes:
     return hashlib.sha256(key).digest()
 
 
-def _sorted_changes(changes: dict[bytes, bytes | None]) -> list[_Change]:
+def _sorted_changes(changes: Mapping[bytes, bytes | None]) -> list[_Change]:
     return sorted([(_get_path(key), key, value) for key, value in changes.items()])
 
 

@@ -8,6 +8,7 @@ every retry and on every node.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,9 +44,9 @@ MAX_TEXT_BYTES = 16 * 1024
 MAX_NONCE = 2**53 - 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Transaction:
-    """The fields of a signed text, checked for type and range, not for meaning.
+    """The fields of a signed text, checked for type and range, not for meaning. Immutable.
 
     `sender` and `recipient` are printed public keys in lower case; `amount` a decimal string; times in ms.
     """
@@ -175,16 +176,15 @@ def parse_transaction(body: Any) -> Transaction:
     )
 
 
-_ACCOUNT_LENGTH = len("ed25519_") + 64
-_LOWER_HEX = frozenset("0123456789abcdef")
+_ACCOUNT = re.compile(r"ed25519_[0-9a-f]{64}\Z")
 
 
 def _account(value: Any, field: str) -> str:
-    if not isinstance(value, str) or len(value) != _ACCOUNT_LENGTH or not value.startswith("ed25519_"):
-        raise InvalidInput(f"{field} must be ed25519_ and 64 hexadecimal characters", code="malformed_key", field=field)
-    # One account has one name: upper-case digits would give it a second.
-    if not _LOWER_HEX.issuperset(value[8:]):
-        raise InvalidInput(f"{field} must be in lower-case hexadecimal", code="malformed_key", field=field)
+    if not isinstance(value, str) or not _ACCOUNT.match(value):
+        # One account has one name: upper-case digits would give it a second.
+        raise InvalidInput(
+            f"{field} must be ed25519_ and 64 hexadecimal characters in lower case", code="malformed_key", field=field
+        )
     return value
 
 

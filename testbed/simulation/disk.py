@@ -66,8 +66,8 @@ class Disk:
                 self.entries.pop(key, None)
             else:
                 self.entries[key] = value
-        self.records = [record for record in self.records if record.message.height > height]
-        self.unflushed = [record for record in self.unflushed if record.message.height > height]
+        self.records = _list_later(self.records, height)
+        self.unflushed = _list_later(self.unflushed, height)
 
     def lose_unflushed(self) -> int:
         """The machine lost its power. Returns how many records are gone."""
@@ -94,3 +94,10 @@ class Disk:
         """The blocks and the state are lost; genesis, key and sign-state are still there."""
         self.blocks = MemoryBlocks()
         self.entries = {}
+
+
+def _list_later(records: list[LogRecord], height: int) -> list[LogRecord]:
+    """The records of later heights. A node decides one height after another: the last record tells of most."""
+    if not records or records[-1].message.height <= height:
+        return []
+    return [record for record in records if record.message.height > height]

@@ -405,7 +405,10 @@ class Machine:
     def _perform(self, effects: list[ConsensusEffect]) -> None:
         has_accused = False
         for effect in effects:
-            # By type and not by class: for most effects nothing else is to be done.
+            # By type and not by class, and the most frequent ones first.
+            if type(effect) is Append or type(effect) is Flush:
+                self._effects.append(effect)
+                continue
             if type(effect) is Decide:
                 # Checked before, but after many failed rounds its execution may have been forgotten.
                 self.ledger.execute_certified(effect.block)

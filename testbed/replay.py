@@ -28,7 +28,7 @@ from tana.types.errors import SettingsError, StorageError, TanaError
 from tana.types.genesis import Genesis
 from tana.types.transaction import sign_body
 from testbed.invariants import make_invariants
-from testbed.invariants.double_sign import get_slot
+from testbed.invariants.statements import Statement
 from testbed.journal import (
     DIGEST_BYTES,
     SUFFIX,
@@ -456,7 +456,7 @@ def list_performed(effects: Sequence[Effect], following: BeginFrame) -> list[Eff
         if isinstance(effect, Commit):
             was_performed = effect.block.height <= following.height or following.height < effect.block.height - 1
         elif isinstance(effect, Append) and isinstance(effect.record, Signed):
-            is_known = get_slot(effect.record.message) <= following.sign_floor
+            is_known = Statement(effect.record.message).slot <= following.sign_floor
             was_performed = is_known or bool(following.abstain_reason)
         else:
             was_performed = True

@@ -1,13 +1,14 @@
 """The trace of a run: every step of every node in one order, given to the invariants as it happens.
 
 The simulator feeds it live, a replay of journals afterwards. It is called for every step of every node, so what nobody
-asks for costs nothing: lists of handlers are made once, and each effect is looked at once, by its type.
+asks for costs nothing: who has a handler is found out once, and votes, proposals and commits are asked for their fields
+once for all invariants.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, Final
 
 from tana.crypto.keys import Verifier, verify
 from tana.node.effects import Append, Broadcast, Commit, Effect, Flush, Halt, Send, SetTimer, Signed
@@ -15,15 +16,27 @@ from tana.node.inputs import Input
 from tana.node.machine import MachineGauges
 from tana.types.messages import PREVOTE, BlockPart, Proposal, Vote
 from tana.types.transaction import SignedTransaction
-from testbed.invariants.base import HANDLERS, Invariant
+from testbed.invariants.base import Invariant
+from testbed.invariants.decision import Decision
 from testbed.invariants.facts import Begin, Expectation, NodeFacts, Phase, Progress, Violation, World
+from testbed.invariants.statements import PROPOSAL, Statement
 from testbed.needs import CHAIN, EXPECTATIONS, GAUGES, RUNS, STEPS, TRANSACTIONS
 from testbed.verdict import Verdict
 
 __all__ = ["Begin", "Expectation", "Trace", "Violation"]
 
-SENT = frozenset({Vote, Proposal, BlockPart})
-"""What `on_sent` is about."""
+# Names that are final need not be looked up each time where this is compiled.
+_APPEND: Final[type] = Append
+_FLUSH: Final[type] = Flush
+_BROADCAST: Final[type] = Broadcast
+_SEND: Final[type] = Send
+_SET_TIMER: Final[type] = SetTimer
+_COMMIT: Final[type] = Commit
+_HALT: Final[type] = Halt
+_SIGNED: Final[type] = Signed
+_VOTE: Final[type] = Vote
+_PROPOSAL: Final[type] = Proposal
+_BLOCK_PART: Final[type] = BlockPart
 
 
 class Trace:
@@ -55,29 +68,19 @@ class Trace:
             unknown = [name for name in dir(invariant) if name.startswith("on_") and name not in _KNOWN]
             assert not unknown, f"{invariant.name} has handlers that nobody calls: {unknown}"
 
-        def collect(name: str) -> tuple[Callable[..., None], ...]:
-            return tuple(getattr(invariant, name) for invariant in invariants if hasattr(invariant, name))
+        def collect(name: str) -> tuple[Invariant, ...]:
+            """Those that have a handler of their own."""
+            inherited = getattr(Invariant, name)
+            return tuple(invariant for invariant in invariants if getattr(type(invariant), name) is not inherited)
 
         self._on_begin, self._on_end = collect("on_begin"), collect("on_end")
         self._on_wipe, self._on_final = collect("on_wipe"), collect("on_final")
-        self._on_signed = collect("on_signed")
+        self._on_signed, self._on_sent = collect("on_signed"), collect("on_sent")
         self._on_vote, self._on_proposal = collect("on_vote"), collect("on_proposal")
-        self._on_sent, self._on_commit, self._on_halt = collect("on_sent"), collect("on_commit"), collect("on_halt")
-        self._on_timer = collect("on_timer")
-        self._on_gauges = collect("on_gauges")
+        self._on_commit, self._on_halt = collect("on_commit"), collect("on_halt")
+        self._on_timer, self._on_gauges = collect("on_timer"), collect("on_gauges")
         self._on_submitted, self._on_acknowledged = collect("on_submitted"), collect("on_acknowledged")
         self._on_expect, self._on_runs = collect("on_expect"), collect("on_runs")
-        self._watch: dict[type[Any], Callable[[NodeFacts, Any], None]] = {
-            Append: self._append,
-            Flush: self._flush,
-            Commit: self._commit,
-        }
-        if self._on_sent:
-            self._watch |= {Broadcast: self._send, Send: self._send}
-        if self._on_halt:
-            self._watch[Halt] = self._halt
-        if self._on_timer:
-            self._watch[SetTimer] = self._set_timer
 
     # ------------------------------------------------------------------ nodes
 
@@ -87,8 +90,8 @@ class Trace:
         self.world.missing.pop(STEPS, None)
         facts = self.world.begin(node, begin)
         if begin.is_correct:
-            for handler in self._on_begin:
-                handler(facts, begin)
+            for invariant in self._on_begin:
+                invariant.on_begin(facts, begin)
 
     def step(self, node: str, at_ms: int, input: Input, effects: Sequence[Effect]) -> None:
         """One step of a node: what it was told, and the effects that were performed.
@@ -101,11 +104,20 @@ class Trace:
         if not facts.is_correct:
             return
         world.now_ms = at_ms
-        get = self._watch.get
         for effect in effects:
-            watch = get(effect.__class__)
-            if watch is not None:
-                watch(facts, effect)
+            kind = type(effect)
+            if kind is _APPEND:
+                self._append(facts, effect)
+            elif kind is _BROADCAST or kind is _SEND:
+                self._send(facts, effect)
+            elif kind is _SET_TIMER:
+                self._set_timer(facts, effect)
+            elif kind is _FLUSH:
+                facts.pending.clear()
+            elif kind is _COMMIT:
+                self._commit(facts, effect)
+            elif kind is _HALT:
+                self._halt(facts, effect)
 
     def gauges(self, node: str, at_ms: int, gauges: MachineGauges) -> None:
         """What a node holds in memory at this moment."""
@@ -113,8 +125,8 @@ class Trace:
         self.world.missing.pop(GAUGES, None)
         facts = self.world.nodes[node]
         if facts.is_correct:
-            for handler in self._on_gauges:
-                handler(facts, gauges)
+            for invariant in self._on_gauges:
+                invariant.on_gauges(facts, gauges)
 
     def end(self, node: str, at_ms: int, reason: str) -> None:
         """A node died or was stopped; what it had not flushed is lost."""
@@ -122,8 +134,8 @@ class Trace:
         facts = self.world.nodes[node]
         facts.is_up = False
         if facts.is_correct:
-            for handler in self._on_end:
-                handler(facts, reason)
+            for invariant in self._on_end:
+                invariant.on_end(facts, reason)
         facts.lose_pending()
 
     def close(self, node: str) -> None:
@@ -138,8 +150,8 @@ class Trace:
         facts = self.world.nodes[node]
         facts.keep_log()
         if facts.is_correct:
-            for handler in self._on_wipe:
-                handler(facts)
+            for invariant in self._on_wipe:
+                invariant.on_wipe(facts)
 
     def wipe_sign_state(self, node: str, at_ms: int) -> None:
         """A fault took the log of a node that is down: it may have forgotten its lock."""
@@ -152,16 +164,16 @@ class Trace:
         """A client sends a transaction, perhaps not for the first time."""
         self.world.now_ms = at_ms
         self.world.missing.pop(TRANSACTIONS, None)
-        for handler in self._on_submitted:
-            handler(transaction)
+        for invariant in self._on_submitted:
+            invariant.on_submitted(transaction)
 
     def acknowledged(self, at_ms: int, node: str, transaction_id: str, height: int) -> None:
         """A node told a client that a transaction is final at a height."""
         self.world.now_ms = at_ms
         facts = self.world.nodes[node]
         if facts.is_correct:
-            for handler in self._on_acknowledged:
-                handler(facts, transaction_id, height)
+            for invariant in self._on_acknowledged:
+                invariant.on_acknowledged(facts, transaction_id, height)
 
     def expect(  # noqa: PLR0917 - the order is that of a sentence
         self,
@@ -178,14 +190,14 @@ class Trace:
         self.world.now_ms = at_ms
         self.world.missing.pop(EXPECTATIONS, None)
         expectation = Expectation(phase, progress, tuple(nodes), tuple(missing), why, rounds_growing)
-        for handler in self._on_expect:
-            handler(expectation)
+        for invariant in self._on_expect:
+            invariant.on_expect(expectation)
 
     def compare_runs(self, first: str, second: str) -> None:
         """The hashes of the traces of two runs of one seed."""
         self.world.missing.pop(RUNS, None)
-        for handler in self._on_runs:
-            handler(first, second)
+        for invariant in self._on_runs:
+            invariant.on_runs(first, second)
 
     def offer(self, feed: str) -> None:
         """A feed is whole, even if nothing came through it."""
@@ -202,86 +214,79 @@ class Trace:
 
     # ------------------------------------------------------------------ what a step consists of
 
-    def _append(self, facts: NodeFacts, effect: Append) -> None:
+    def _append(self, facts: NodeFacts, effect: Any) -> None:
         record = effect.record
-        if record.__class__ is Signed:
+        kind = type(record)
+        if kind is _SIGNED:
             self._sign(facts, record.message)
         else:
             self._see(facts, record.message)
 
-    def _flush(self, facts: NodeFacts, effect: Flush) -> None:
-        facts.pending.clear()
-
-    def _send(self, facts: NodeFacts, effect: Broadcast | Send) -> None:
+    def _send(self, facts: NodeFacts, effect: Any) -> None:
         message = effect.message
-        if message.__class__ in SENT:
-            for handler in self._on_sent:
-                handler(facts, message)
+        kind = type(message)
+        if kind is _VOTE or kind is _PROPOSAL:
+            statement = self.world.statements.read(message)
+            for invariant in self._on_sent:
+                invariant.on_sent(facts, statement)
 
-    def _set_timer(self, facts: NodeFacts, effect: SetTimer) -> None:
-        for handler in self._on_timer:
-            handler(facts, effect.timer)
+    def _set_timer(self, facts: NodeFacts, effect: Any) -> None:
+        for invariant in self._on_timer:
+            invariant.on_timer(facts, effect.timer)
 
-    def _halt(self, facts: NodeFacts, effect: Halt) -> None:
-        for handler in self._on_halt:
-            handler(facts, effect.reason)
+    def _halt(self, facts: NodeFacts, effect: Any) -> None:
+        for invariant in self._on_halt:
+            invariant.on_halt(facts, effect.reason)
 
-    def _sign(self, facts: NodeFacts, message: Any) -> None:
-        self.world.signatures.add(message)
-        facts.pending.append(message.signature)
-        for handler in self._on_signed:
-            handler(facts, message)
-        if message.__class__ is Vote:
-            if message.kind == PREVOTE:
-                self._count(facts, message)
-            elif message.block_hash is not None:
-                facts.lock_before = (message.signature, facts.locked_round, facts.locked_hash)
-                facts.locked_round, facts.locked_hash = message.round, message.block_hash
-                facts.precommit_height = message.height
-        else:
-            facts.proposals.add((message.round, message.block_hash))
-        facts.round = max(facts.round, message.round)
+    def _sign(self, facts: NodeFacts, message: Vote | Proposal) -> None:
+        statement = Statement(message)
+        self.world.statements.note(statement)
+        facts.pending.append(statement)
+        for invariant in self._on_signed:
+            invariant.on_signed(facts, statement)
+        if statement.kind == PROPOSAL:
+            facts.add_proposal(statement)
+        elif statement.kind == PREVOTE:
+            facts.add_prevote(statement)
+        elif statement.block_hash is not None:
+            facts.lock(statement)
+        facts.round = max(facts.round, statement.round)
 
     def _see(self, facts: NodeFacts, message: Any) -> None:
-        kind = message.__class__
-        if kind is Vote:
-            for handler in self._on_vote:
-                handler(facts, message)
-            if message.kind == PREVOTE and self.world.is_genuine(message):
-                self._count(facts, message)
-        elif kind is BlockPart:
+        kind = type(message)
+        if kind is _BLOCK_PART:
             facts.blocks_logged.append(message.data)
+            return
+        world = self.world
+        statement = world.statements.read(message)
+        if statement.kind == PROPOSAL:
+            for invariant in self._on_proposal:
+                invariant.on_proposal(facts, statement)
+            if world.is_genuine(statement):
+                facts.add_proposal(statement)
         else:
-            for handler in self._on_proposal:
-                handler(facts, message)
-            if self.world.is_genuine(message):
-                facts.proposals.add((message.round, message.block_hash))
+            for invariant in self._on_vote:
+                invariant.on_vote(facts, statement)
+            if statement.kind == PREVOTE and world.is_genuine(statement):
+                facts.add_prevote(statement)
 
-    def _count(self, facts: NodeFacts, vote: Vote) -> None:
-        """A prevote that a node holds, by a member of the set of that height."""
-        power = facts.validators.powers.get(vote.validator, 0) if facts.validators is not None else 0
-        if vote.height == facts.height + 1 and power:
-            voters = facts.polkas.get((vote.round, vote.block_hash))
-            if voters is None:
-                voters = facts.polkas[vote.round, vote.block_hash] = {}
-            voters[vote.validator] = power
-
-    def _commit(self, facts: NodeFacts, commit: Commit) -> None:
-        world, height = self.world, commit.block.height
+    def _commit(self, facts: NodeFacts, commit: Any) -> None:
+        world, decision = self.world, Decision(commit)
+        height = decision.height
         is_first = height not in world.commits
         if is_first:
-            world.advance(commit, facts.name)
-        for handler in self._on_commit:
-            handler(facts, commit)
+            world.advance(decision, facts.name)
+        for invariant in self._on_commit:
+            invariant.on_commit(facts, decision)
         if is_first:
-            for handler in self._on_final:
-                handler(facts, commit)
+            for invariant in self._on_final:
+                invariant.on_final(facts, decision)
         facts.enter(height + 1, world.sets.get(height + 1))
-        facts.tip = commit.block.hash
+        facts.tip = decision.block_hash
 
     def _on_violation(self, violation: Violation) -> None:
         if self.violation is None:
             self.violation = violation
 
 
-_KNOWN = frozenset((*HANDLERS, "on_violation"))
+_KNOWN = frozenset((*dir(Invariant), "on_violation"))

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tana.node.effects import Commit
 from tana.types.block import Certificate
 from tana.types.evidence import Evidence
-from tana.types.messages import PREVOTE, Proposal, Vote
+from tana.types.messages import PREVOTE
 from testbed.invariants.base import Invariant
-from testbed.invariants.double_sign import describe_value, get_slot
-from testbed.invariants.facts import HEIGHTS_REMEMBERED, NodeFacts, SetFacts
+from testbed.invariants.decision import Decision
+from testbed.invariants.double_sign import describe_value
+from testbed.invariants.facts import NodeFacts, SetFacts
+from testbed.invariants.statements import HEIGHTS_REMEMBERED, PROPOSAL, Statement
 from testbed.needs import STEPS
 
 Voters = dict[tuple[int, int, bytes | None], set[bytes]]
@@ -34,6 +35,7 @@ class Accountability(Invariant):
     def __init__(self) -> None:
         super().__init__()
         self._votes: dict[int, Voters] = {}
+        """By height the votes of others than correct nodes."""
         self._named: set[bytes] = set()
         self._accused: dict[bytes, int] = {}
         self._evidence = 0
@@ -45,14 +47,12 @@ class Accountability(Invariant):
         self._made: dict[bytes, str] = {}
         """Who made a block, by its hash: whoever was the first to propose it."""
 
-    def on_signed(self, node: NodeFacts, message: Vote | Proposal) -> None:
-        if isinstance(message, Vote):
-            self._note(message)
-        elif message.valid_round < 0:
-            self._made[message.block_hash] = node.name
+    def on_signed(self, node: NodeFacts, statement: Statement) -> None:
+        if statement.kind == PROPOSAL and statement.valid_round < 0 and statement.block_hash is not None:
+            self._made[statement.block_hash] = node.name
 
-    def on_vote(self, node: NodeFacts, vote: Vote) -> None:
-        # What correct nodes sign is noted when they do.
+    def on_vote(self, node: NodeFacts, vote: Statement) -> None:
+        # What correct nodes sign is in the book of statements.
         if vote.validator not in self.world.correct:
             self._note(vote)
             self._compare(node, vote)
@@ -62,43 +62,41 @@ class Accountability(Invariant):
         self._known.pop(node.name, None)
         self._heard.pop(node.name, None)
 
-    def on_final(self, node: NodeFacts, commit: Commit) -> None:
-        for evidence in commit.block.evidence:
-            fault = self._find_fault(evidence, commit)
+    def on_final(self, node: NodeFacts, decision: Decision) -> None:
+        for evidence in decision.block.evidence:
+            fault = self._find_fault(evidence, decision)
             self._evidence += 1
-            self._accused[evidence.validator] = commit.block.height
+            self._accused[evidence.validator] = decision.height
             if fault:
                 what = f"evidence of a double {evidence.kind} at height {evidence.height}"
                 self.violate(
-                    f"{node.name} at height {commit.block.height} committed {what} against"
+                    f"{node.name} at height {decision.height} committed {what} against"
                     f" {self._describe(evidence.validator)} ≠ {fault}",
                     node.name,
-                    height=commit.block.height,
+                    height=decision.height,
                     accused=evidence.validator.hex(),
                 )
+        self._judge_silence(decision)
 
-        self._judge_silence(node, commit)
-
-    def _judge_silence(self, node: NodeFacts, commit: Commit) -> None:
+    def _judge_silence(self, decision: Decision) -> None:
         """Whoever made the block knew of nobody whom it should have accused."""
-        block = commit.block
-        maker = self._made.get(block.hash, "")
-        members = self.world.sets.get(block.height)
+        maker = self._made.get(decision.block_hash, "")
+        members = self.world.sets.get(decision.height)
         for validator, since in list(self._known.get(maker, {}).items()):
             if validator in self._accused:
                 del self._known[maker][validator]
-            elif block.height >= since + 2 and members is not None and validator in members.powers:
+            elif decision.height >= since + 2 and members is not None and validator in members.powers:
                 self.violate(
                     f"{maker} knows of a double vote by {self._describe(validator)} since height {since}"
-                    f" ≠ the block that it made at height {block.height}, which does not hold the evidence",
+                    f" ≠ the block that it made at height {decision.height}, which does not hold the evidence",
                     maker,
-                    height=block.height,
+                    height=decision.height,
                     offender=validator.hex(),
                 )
         if len(self._made) > HEIGHTS_REMEMBERED:
             self._made.clear()
 
-    def _compare(self, node: NodeFacts, vote: Vote) -> None:
+    def _compare(self, node: NodeFacts, vote: Statement) -> None:
         """Note who gave a node two votes of one slot, at the height that it decides."""
         if vote.height != node.height + 1:
             return
@@ -110,29 +108,30 @@ class Accountability(Invariant):
         if heard.setdefault(slot, vote.block_hash) != vote.block_hash:
             self._known.setdefault(node.name, {}).setdefault(vote.validator, vote.height)
 
-    def _find_fault(self, evidence: Evidence, commit: Commit) -> str:
+    def _find_fault(self, evidence: Evidence, decision: Decision) -> str:
         """Why evidence does not convict whom it names, empty where it does."""
         if evidence.validator in self.world.correct:
             return "who is correct"
         if evidence.validator in self._accused:
             return f"who was convicted at height {self._accused[evidence.validator]} already"
-        first, second = evidence.first, evidence.second
-        if get_slot(first) != get_slot(second) or first.validator != second.validator:
+        first, second = Statement(evidence.first), Statement(evidence.second)
+        if first.slot != second.slot or first.validator != second.validator:
             return "two messages of one height, round and kind"
         if describe_value(first) == describe_value(second):
             return "two messages that differ"
-        chain_id = commit.block.header.chain_id
-        for message in (first, second):
-            if not self.world.verifier(message.validator, message.sign_bytes(chain_id), message.signature):
+        chain_id = decision.header.chain_id
+        for statement in (first, second):
+            signed = statement.message.sign_bytes(chain_id)
+            if not self.world.verifier(statement.validator, signed, statement.signature):
                 return "who did not sign that"
         members = self.world.sets.get(evidence.height)
         return "" if members is None or evidence.validator in members.powers else "who was no member"
 
-    def on_commit(self, node: NodeFacts, commit: Commit) -> None:
-        first = self.world.commits[commit.block.height]
-        if commit.block.hash != first.block_hash and node.validators is not None:
+    def on_commit(self, node: NodeFacts, decision: Decision) -> None:
+        first = self.world.commits[decision.height]
+        if decision.block_hash != first.block_hash and node.validators is not None:
             self._forks += 1
-            one, other = sorted((first.certificate, commit.certificate), key=lambda item: item.round)
+            one, other = sorted((first.certificate, decision.certificate), key=lambda item: item.round)
             self._judge_fork(one, other, node.validators)
 
     def _judge_fork(self, one: Certificate, other: Certificate, validators: SetFacts) -> None:
@@ -163,7 +162,7 @@ class Accountability(Invariant):
 
         That is the first round above in which anybody did so with a polka's worth of prevotes, or else any vote.
         """
-        votes = self._votes.get(one.height, {})
+        votes = self._list_voters(one.height)
         for round in range(one.round + 1, other.round + 1):
             voters = votes.get((PREVOTE, round, other.block_hash), set())
             if voters and self._is_quorum(one.height, voters):
@@ -178,18 +177,22 @@ class Accountability(Invariant):
         validators = self.world.sets[height]
         return sum(validators.powers.get(key, 0) for key in voters) >= validators.quorum
 
-    def _note(self, vote: Vote) -> None:
-        height = vote.height
-        votes = self._votes.get(height)
+    def _note(self, vote: Statement) -> None:
+        votes = self._votes.get(vote.height)
         if votes is None:
-            votes = self._votes[height] = {}
-            self._votes.pop(height - HEIGHTS_REMEMBERED, None)
-        slot = (vote.kind, vote.round, vote.block_hash)
-        voters = votes.get(slot)
-        if voters is None:
-            votes[slot] = {vote.validator}
-        else:
-            voters.add(vote.validator)
+            votes = self._votes[vote.height] = {}
+            for height in [height for height in self._votes if height <= vote.height - HEIGHTS_REMEMBERED]:
+                del self._votes[height]
+        votes.setdefault((vote.kind, vote.round, vote.block_hash), set()).add(vote.validator)
+
+    def _list_voters(self, height: int) -> Voters:
+        """What anybody voted at a height."""
+        votes = {value: set(voters) for value, voters in self._votes.get(height, {}).items()}
+        for statement in self.world.statements.list_height(height):
+            if statement.kind != PROPOSAL:
+                value = (statement.kind, statement.round, statement.block_hash)
+                votes.setdefault(value, set()).add(statement.validator)
+        return votes
 
     def _name(self, guilty: Iterable[bytes]) -> None:
         self._named.update(guilty)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tana.node.effects import Commit
 from testbed.invariants.base import Invariant
+from testbed.invariants.decision import Decision
 from testbed.invariants.facts import NodeFacts
 from testbed.needs import STEPS
 
@@ -13,13 +13,13 @@ class Agreement(Invariant):
     name = "agreement"
     needs = frozenset({STEPS})
 
-    def on_commit(self, node: NodeFacts, commit: Commit) -> None:
-        height = commit.block.height
+    def on_commit(self, node: NodeFacts, decision: Decision) -> None:
+        height = decision.height
         first = self.world.commits[height]
-        if commit.block.hash != first.block_hash:
-            ours, theirs = commit.block.hash.hex(), first.block_hash.hex()
+        if decision.block_hash != first.block_hash:
+            ours, theirs = decision.block_hash.hex(), first.block_hash.hex()
             self.violate(
-                f"{node.name} and {first.node} at height {height}: {ours[:8]}… (round {commit.certificate.round})"
+                f"{node.name} and {first.node} at height {height}: {ours[:8]}… (round {decision.round})"
                 f" ≠ {theirs[:8]}… (round {first.certificate.round})",
                 node.name,
                 height=height,

@@ -5,51 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
+from tana.node.inputs import Timer
+from tana.node.machine import MachineGauges
+from tana.types.transaction import SignedTransaction
 from testbed.checkers.base import ENDED_EARLY
-from testbed.invariants.facts import Violation, World
+from testbed.invariants.decision import Decision
+from testbed.invariants.facts import Begin, Expectation, NodeFacts, Violation, World
+from testbed.invariants.statements import Statement
 from testbed.needs import FEEDS, find_backends
 from testbed.verdict import Outcome, Verdict
 
 TITLE = "invariant "
 """How the checks of invariants are named, with number and name."""
 
-HANDLERS = (
-    "on_begin",
-    "on_end",
-    "on_wipe",
-    "on_signed",
-    "on_vote",
-    "on_proposal",
-    "on_sent",
-    "on_timer",
-    "on_commit",
-    "on_final",
-    "on_halt",
-    "on_gauges",
-    "on_submitted",
-    "on_acknowledged",
-    "on_expect",
-    "on_runs",
-)
-"""What an invariant may have. The first argument is the `NodeFacts` of a correct node, where there is one:
-
-on_begin(node, begin)       an incarnation begins              on_end(node, reason)      it died or was stopped
-on_wipe(node)               its data folder is emptied         on_final(node, commit)    the first commit of a height
-on_signed(node, message)    a vote or proposal it signs now    on_sent(node, message)    a vote, proposal or block
-on_vote(node, vote)         a vote of others it accepts        on_proposal(node, proposal)
-on_commit(node, commit)     a block is final for it            on_halt(node, reason)     it will not go on
-on_gauges(node, gauges)     what it holds in memory            on_acknowledged(node, transaction_id, height)
-on_submitted(transaction)   a client sends a transaction       on_runs(first, second)    hashes of two runs of one seed
-on_timer(node, timer)       a timer it sets
-on_expect(expectation)      quorum arithmetic says what the chain must do from now on, or until now
-
-What concerns the height it decides (`node.polkas`, `node.locked_round`) is as before the message in `on_signed`, and
-the first commit of a height is in `world.commits` when `on_commit` is called.
-"""
-
 
 class Invariant:
-    """Base of all invariants. `world` is shared by all of one trace; a handler that is not there is never called."""
+    """Base of all invariants. `world` is shared by all of one trace; a handler that one does not have is never called.
+
+    What concerns the height that a node decides (`node.polkas`, `node.locked_round`) is as before the statement in
+    `on_signed`, and the first commit of a height is in `world.commits` when `on_commit` is called. Nodes are correct
+    ones.
+    """
 
     number: ClassVar[int]
     """As in the list of invariants in docs/scenarios.md."""
@@ -96,6 +72,58 @@ class Invariant:
         if lacking:
             return Verdict(self.title, Outcome.COULD_NOT_TELL if is_asked else Outcome.NOT_ASKED, lacking)
         return Verdict(self.title, Outcome.PROVEN, self.summarize())
+
+    # ------------------------------------------------------------------ handlers
+
+    def on_begin(self, node: NodeFacts, begin: Begin) -> None:
+        """An incarnation begins."""
+
+    def on_end(self, node: NodeFacts, reason: str) -> None:
+        """It died or was stopped."""
+
+    def on_wipe(self, node: NodeFacts) -> None:
+        """Its data folder is emptied."""
+
+    def on_signed(self, node: NodeFacts, statement: Statement) -> None:
+        """A vote or proposal that it signs now."""
+
+    def on_sent(self, node: NodeFacts, statement: Statement) -> None:
+        """A vote or proposal that it sends, its own or another's."""
+
+    def on_vote(self, node: NodeFacts, vote: Statement) -> None:
+        """A vote of another that it accepts."""
+
+    def on_proposal(self, node: NodeFacts, proposal: Statement) -> None:
+        """A proposal of another that it accepts."""
+
+    def on_timer(self, node: NodeFacts, timer: Timer) -> None:
+        """A timer that it sets."""
+
+    def on_commit(self, node: NodeFacts, decision: Decision) -> None:
+        """A block is final for it."""
+
+    def on_final(self, node: NodeFacts, decision: Decision) -> None:
+        """The first commit of a height."""
+
+    def on_halt(self, node: NodeFacts, reason: str) -> None:
+        """It will not go on."""
+
+    def on_gauges(self, node: NodeFacts, gauges: MachineGauges) -> None:
+        """What it holds in memory."""
+
+    def on_submitted(self, transaction: SignedTransaction) -> None:
+        """A client sends a transaction."""
+
+    def on_acknowledged(self, node: NodeFacts, transaction_id: str, height: int) -> None:
+        """It told a client that a transaction is final."""
+
+    def on_expect(self, expectation: Expectation) -> None:
+        """Quorum arithmetic says what the chain must do from now on, or until now."""
+
+    def on_runs(self, first: str, second: str) -> None:
+        """The hashes of the traces of two runs of one seed."""
+
+    # ------------------------------------------------------------------ the verdict
 
     def find_missing(self) -> str:
         """What did not happen in this run, so that there was nothing to judge; empty where there was."""

@@ -5,8 +5,8 @@ The bound is in the cluster's time and grows with how far behind it is.
 
 from __future__ import annotations
 
-from tana.node.effects import Commit
 from testbed.invariants.base import Invariant
+from testbed.invariants.decision import Decision
 from testbed.invariants.facts import Begin, Expectation, NodeFacts
 from testbed.needs import EXPECTATIONS, STEPS
 
@@ -44,9 +44,9 @@ class CatchUp(Invariant):
     def on_end(self, node: NodeFacts, reason: str) -> None:
         self._targets.pop(node.name, None)
 
-    def on_commit(self, node: NodeFacts, commit: Commit) -> None:
+    def on_commit(self, node: NodeFacts, decision: Decision) -> None:
         target = self._targets.get(node.name)
-        if target is not None and commit.block.height >= target[0]:
+        if target is not None and decision.height >= target[0]:
             self._judge(node)
             del self._targets[node.name]
             self._caught_up += 1

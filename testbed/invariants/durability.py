@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
-from tana.node.effects import Commit
 from testbed.invariants.base import Invariant
+from testbed.invariants.decision import Decision
 from testbed.invariants.facts import Begin, NodeFacts
 from testbed.needs import STEPS, TRANSACTIONS
 
@@ -23,9 +23,9 @@ class Durability(Invariant):
         self._count = 0
         self._crashes = 0
 
-    def on_final(self, node: NodeFacts, commit: Commit) -> None:
-        for raw in commit.block.transactions:
-            self._heights.setdefault(hashlib.sha256(raw.text).hexdigest(), commit.block.height)
+    def on_final(self, node: NodeFacts, decision: Decision) -> None:
+        for raw in decision.block.transactions:
+            self._heights.setdefault(hashlib.sha256(raw.text).hexdigest(), decision.height)
 
     def on_acknowledged(self, node: NodeFacts, transaction_id: str, height: int) -> None:
         self._count += 1

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 
-from tana.node.effects import Commit
 from tana.types.transaction import SignedTransaction
 from testbed.invariants.base import Invariant
+from testbed.invariants.decision import Decision
 from testbed.invariants.facts import NodeFacts
 from testbed.needs import CHAIN, STEPS
 
@@ -24,9 +24,9 @@ class ExactlyOnce(Invariant):
     def on_submitted(self, transaction: SignedTransaction) -> None:
         self._sent += 1
 
-    def on_final(self, node: NodeFacts, commit: Commit) -> None:
-        height = commit.block.height
-        for raw in commit.block.transactions:
+    def on_final(self, node: NodeFacts, decision: Decision) -> None:
+        height = decision.height
+        for raw in decision.block.transactions:
             identity = hashlib.sha256(raw.text).digest()
             earlier = self._heights.get(identity)
             if earlier is not None:

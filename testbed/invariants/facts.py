@@ -11,28 +11,23 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tana.crypto.keys import Verifier, verify
-from tana.node.effects import Commit
 from tana.types.block import Certificate, RawTransaction
 from tana.types.errors import InvalidInput
 from tana.types.genesis import Genesis
-from tana.types.messages import Proposal, Vote
 from tana.types.transaction import SignedTransaction, parse_signed_text
 from tana.types.validator_set import ValidatorSet
+from testbed.invariants.decision import Decision
 from testbed.invariants.membership import Membership, mix_priorities
 from testbed.invariants.model import LedgerModel
+from testbed.invariants.statements import Slot, Statement, Statements
+from testbed.invariants.tally import Tally
 from testbed.needs import CHAIN, GAUGES, STEPS
-
-Slot = tuple[int, int, int]
-"""`(height, round, kind)` in the order of signing; the kind is 0 for a proposal, 1 prevote, 2 precommit."""
 
 Row = tuple[bytes, int, int]
 """Key, power and priority of a validator."""
 
 Phase = Literal["begin", "end"]
 Progress = Literal["must", "must_not", "may"]
-
-HEIGHTS_REMEMBERED = 64
-"""Of so many heights below the newest it is still known who signed what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +207,8 @@ class NodeFacts:
         """The hash of that block; empty where it is not known."""
         self.precommit_height = 0
         """The highest height at which it signed a precommit for a block."""
-        self.pending: list[bytes] = []
-        """Signatures that it has made and not yet flushed."""
+        self.pending: list[Statement] = []
+        """What it has signed and not yet flushed."""
         self._kept: tuple[int, dict[str, object]] = (0, {})
         """Where only its chain was wiped: the height it was deciding, and what its log still says of it."""
         self.enter(1, None)
@@ -222,8 +217,8 @@ class NodeFacts:
         """It decides `height` now."""
         self.height = height - 1
         self.validators = validators
-        self.polkas: dict[tuple[int, bytes | None], dict[bytes, int]] = {}
-        """Prevotes it has seen or signed: power by validator, by round and value."""
+        self.polkas: dict[tuple[int, bytes | None], Tally] = {}
+        """Prevotes it has seen or signed, by round and value."""
         self.proposals: set[tuple[int, bytes]] = set()
         """Proposals it has accepted or made, by round and block."""
         self.blocks_logged: list[bytes] = []
@@ -232,8 +227,8 @@ class NodeFacts:
         """The highest round it has signed anything in."""
         self.locked_round = -1
         self.locked_hash: bytes | None = None
-        self.lock_before: tuple[bytes, int, bytes | None] = (b"", -1, None)
-        """The signature that locked it last, and what it was locked on before."""
+        self.lock_before: tuple[Statement | None, int, bytes | None] = (None, -1, None)
+        """The precommit that locked it last, and what it was locked on before."""
         kept_height, kept = self._kept
         if kept_height == height:
             for name, value in kept.items():
@@ -246,8 +241,8 @@ class NodeFacts:
 
     def lose_pending(self) -> None:
         """It died: what it had not flushed was never signed, and locks it on nothing."""
-        signature, round, block_hash = self.lock_before
-        if signature in self.pending:
+        precommit, round, block_hash = self.lock_before
+        if precommit in self.pending:
             self.locked_round, self.locked_hash = round, block_hash
         self.pending.clear()
 
@@ -256,32 +251,35 @@ class NodeFacts:
         self.locked_round, self.locked_hash = -1, None
         self._kept = (0, {})
 
+    def add_proposal(self, proposal: Statement) -> None:
+        """It has made a proposal, or accepted one that its proposer really made."""
+        if proposal.block_hash is not None:
+            self.proposals.add((proposal.round, proposal.block_hash))
+
+    def add_prevote(self, vote: Statement) -> None:
+        """It holds a prevote, which counts where it is by a member of the set that decides the height."""
+        power = self.get_power(vote.validator)
+        if vote.height == self.height + 1 and power:
+            value = (vote.round, vote.block_hash)
+            tally = self.polkas.get(value)
+            if tally is None:
+                tally = self.polkas[value] = Tally()
+            tally.add(vote.validator, power)
+
+    def lock(self, precommit: Statement) -> None:
+        """It has precommitted a block."""
+        self.lock_before = (precommit, self.locked_round, self.locked_hash)
+        self.locked_round, self.locked_hash = precommit.round, precommit.block_hash
+        self.precommit_height = precommit.height
+
     def has_polka(self, round: int, block_hash: bytes | None) -> bool:
         """Whether it has seen prevotes of a quorum for a value in a round."""
-        voters = self.polkas.get((round, block_hash))
-        return voters is not None and self.validators is not None and sum(voters.values()) >= self.validators.quorum
+        tally = self.polkas.get((round, block_hash))
+        return tally is not None and self.validators is not None and tally.power >= self.validators.quorum
 
-
-class Signatures:
-    """What was really signed: the message of each signature that a node of this run made, of the latest heights."""
-
-    def __init__(self) -> None:
-        self._by_height: dict[int, dict[bytes, Vote | Proposal]] = {}
-
-    def add(self, message: Vote | Proposal) -> None:
-        height = message.height
-        book = self._by_height.get(height)
-        if book is None:
-            book = self._by_height[height] = {}
-            self._by_height.pop(height - HEIGHTS_REMEMBERED, None)
-        book[message.signature] = message
-
-    def find(self, height: int, signature: bytes) -> Vote | Proposal | None:
-        book = self._by_height.get(height)
-        return None if book is None else book.get(signature)
-
-    def remembers(self, height: int) -> bool:
-        return height in self._by_height
+    def get_power(self, validator: bytes) -> int:
+        """The power of a validator in the set that decides the height; 0 for who is not in it."""
+        return self.validators.powers.get(validator, 0) if self.validators is not None else 0
 
 
 class World:
@@ -300,7 +298,8 @@ class World:
         self.sets: dict[int, SetFacts] = {}
         self.commits: dict[int, Final] = {}
         """By height what was committed first."""
-        self.signatures = Signatures()
+        self.statements = Statements()
+        """What correct nodes signed."""
         self.genesis: Genesis | None = None
         self.chain_id = b""
         self.missing: dict[str, str] = {}
@@ -345,33 +344,32 @@ class World:
             node.tip = begin.block_hash or self.get_hash(begin.height)
         return node
 
-    def advance(self, commit: Commit, node: str) -> None:
+    def advance(self, decision: Decision, node: str) -> None:
         """A height is committed for the first time: who decides the next two follows from it."""
-        height = commit.block.height
-        header = commit.block.header
+        height = decision.height
         self.commits[height] = Final(
-            commit.block.hash, header.time_ms, commit.execution.state_root, commit.certificate, node
+            decision.block_hash, decision.header.time_ms, decision.state_root, decision.certificate, node
         )
         if height in self.sets and height + 1 not in self.sets:
             self.sets[height + 1] = self.sets[height].turned()
-        is_changed = self.membership is not None and self.membership.apply(commit.block)
+        is_changed = self.membership is not None and self.membership.apply(decision.block)
         if height + 1 in self.sets and height + 2 not in self.sets:
             following = self.sets[height + 1].turned()
             if is_changed and self.membership is not None:
                 following = following.changed(self.membership.members)
             self.sets[height + 2] = following
 
-    def replay(self, commit: Commit) -> tuple[Applied, ...]:
+    def replay(self, decision: Decision) -> tuple[Applied, ...]:
         """The transactions of the newest final block, applied to the model: each once, whoever asks first."""
         height, applied = self._replayed
-        if height != commit.block.height and self.model is not None:
+        if height != decision.height and self.model is not None:
             self.model.touched.clear()
             faults = self.membership.faults if self.membership is not None else {}
             applied = tuple(
-                self._apply(raw, commit.block.height, self.model, faults.get(raw.text, ""))
-                for raw in commit.block.transactions
+                self._apply(raw, decision.height, self.model, faults.get(raw.text, ""))
+                for raw in decision.block.transactions
             )
-            self._replayed = (commit.block.height, applied)
+            self._replayed = (decision.height, applied)
         return applied
 
     @staticmethod
@@ -387,17 +385,22 @@ class World:
         found = self.commits.get(height)
         return b"" if found is None else found.block_hash
 
-    def is_genuine(self, message: Vote | Proposal) -> bool:
-        """Whether a message may have been signed by who it says: a correct node signed it in this very form.
+    def is_genuine(self, statement: Statement) -> bool:
+        """Whether a statement may be signed by who it says: a correct node signed it in this very form.
 
         Where a node's record has ended, a real signature shows that it went on: then its record is not whole.
         """
-        if message.validator not in self.correct or not self.signatures.remembers(message.height):
+        if statement.is_noted:
             return True
-        known = self.signatures.find(message.height, message.signature)
-        if known is None and message.validator in self.ended:
-            return self.is_signed_unseen(message.validator, message.sign_bytes(self.chain_id), message.signature)
-        return known is message or known == message
+        height, validator = statement.height, statement.validator
+        if validator not in self.correct or not self.statements.remembers(height):
+            return True
+        known = self.statements.find(height, statement.signature)
+        if known is None:
+            if validator not in self.ended:
+                return False
+            return self.is_signed_unseen(validator, statement.message.sign_bytes(self.chain_id), statement.signature)
+        return known.message == statement.message
 
     def is_signed_unseen(self, validator: bytes, signed: bytes, signature: bytes) -> bool:
         """Whether a node signed what its record, which has ended, does not hold."""

@@ -10,11 +10,16 @@ before the precommit: otherwise, after a crash of all, nobody could show the blo
 
 from __future__ import annotations
 
-from tana.node.effects import Commit
-from tana.types.messages import PRECOMMIT, Proposal, Vote
+from tana.types.messages import PRECOMMIT
 from testbed.invariants.base import Invariant
-from testbed.invariants.facts import Begin, NodeFacts
+from testbed.invariants.decision import Decision
+from testbed.invariants.facts import Begin, NodeFacts, SetFacts
+from testbed.invariants.statements import PROPOSAL, Slot, Statement
+from testbed.invariants.tally import Tally
 from testbed.needs import STEPS
+
+Reached = dict[bytes, tuple[int, int]]
+"""The last round of each validator that has come further than round 0, and its power."""
 
 
 class _Rounds:
@@ -24,14 +29,31 @@ class _Rounds:
         self.height = height
         self.signed = 0
         """The last round in which it signed something."""
-        self.precommits: dict[int, dict[bytes, int]] = {}
-        """Power by validator that precommitted anything, by round."""
-        self.reached: dict[bytes, tuple[int, int]] = {}
-        """The last round of each validator, and its power."""
-        self.reached_lately: dict[bytes, tuple[int, int]] = {}
+        self.precommits: dict[int, Tally] = {}
+        """Who precommitted anything, by round."""
+        self.reached: Reached = {}
+        self.reached_lately: Reached = {}
         """The same, as far as it was seen since the node began."""
-        self.commits: dict[tuple[int, bytes], dict[bytes, int]] = {}
-        """Who precommitted a block, by round and block, and its power: seen since then, and in that round or later."""
+        self.commits: dict[tuple[int, bytes], Tally] = {}
+        """Who precommitted a block, by round and block: seen since then, and in that round or later."""
+
+    def add_precommit(self, vote: Statement, power: int) -> None:
+        tally = self.precommits.get(vote.round)
+        if tally is None:
+            tally = self.precommits[vote.round] = Tally()
+        tally.add(vote.validator, power)
+        # Of votes of rounds ahead a node keeps a few only.
+        if vote.block_hash is not None and vote.round <= self.signed:
+            value = (vote.round, vote.block_hash)
+            tally = self.commits.get(value)
+            if tally is None:
+                tally = self.commits[value] = Tally()
+            tally.add(vote.validator, power)
+
+    def add_round(self, vote: Statement, power: int) -> None:
+        for reached in (self.reached, self.reached_lately):
+            if vote.round > reached.get(vote.validator, (-1, 0))[0]:
+                reached[vote.validator] = (vote.round, power)
 
 
 class Justified(Invariant):
@@ -44,7 +66,7 @@ class Justified(Invariant):
         self._precommits = 0
         self._proposals = 0
         self._rounds: dict[str, _Rounds] = {}
-        self._floors: dict[str, tuple[int, int, int]] = {}
+        self._floors: dict[str, Slot] = {}
         self._logged: dict[str, tuple[int, bytes, int]] = {}
         """Height and block of a node's last precommit, and how many blocks its log held by then."""
 
@@ -55,49 +77,52 @@ class Justified(Invariant):
             self._rounds[node.name].reached_lately = {}
             self._rounds[node.name].commits = {}
 
-    def on_signed(self, node: NodeFacts, message: Vote | Proposal) -> None:
-        if message.height != node.height + 1:
+    def on_signed(self, node: NodeFacts, statement: Statement) -> None:
+        if statement.height != node.height + 1:
             return
-        self._judge_round(node, message)
-        if isinstance(message, Proposal):
-            self._judge_turn(node, message)
-            if message.valid_round >= 0 and not node.has_polka(message.valid_round, message.block_hash):
+        self._judge_round(node, statement)
+        block_hash = statement.block_hash
+        if statement.kind == PROPOSAL:
+            self._judge_turn(node, statement)
+            if statement.valid_round >= 0 and not node.has_polka(statement.valid_round, block_hash):
                 self._violate(
-                    node, message, f"proposes with valid round {message.valid_round}, of which it saw no polka"
+                    node, statement, f"proposes with valid round {statement.valid_round}, of which it saw no polka"
                 )
             return
-        block_hash = message.block_hash
         if block_hash is None:
             return
-        if message.kind == PRECOMMIT:
+        if statement.kind == PRECOMMIT:
             self._precommits += 1
-            self._logged[node.name] = (message.height, block_hash, len(node.blocks_logged))
-            if not node.has_polka(message.round, block_hash):
-                voters = node.polkas.get((message.round, block_hash), {})
+            self._logged[node.name] = (statement.height, block_hash, len(node.blocks_logged))
+            if not node.has_polka(statement.round, block_hash):
+                tally = node.polkas.get((statement.round, block_hash))
+                power = tally.power if tally is not None else 0
                 quorum = node.validators.quorum if node.validators is not None else 0
-                seen = f"prevotes of power {sum(voters.values())} that it had seen, of {quorum} needed"
-                self._violate(node, message, f"precommits {block_hash.hex()[:8]}… ≠ {seen}")
-        elif (message.round, block_hash) not in node.proposals:
-            self._violate(node, message, f"prevotes {block_hash.hex()[:8]}…, which nobody proposed to it in that round")
+                seen = f"prevotes of power {power} that it had seen, of {quorum} needed"
+                self._violate(node, statement, f"precommits {block_hash.hex()[:8]}… ≠ {seen}")
+        elif (statement.round, block_hash) not in node.proposals:
+            self._violate(
+                node, statement, f"prevotes {block_hash.hex()[:8]}…, which nobody proposed to it in that round"
+            )
 
-    def on_proposal(self, node: NodeFacts, proposal: Proposal) -> None:
+    def on_proposal(self, node: NodeFacts, proposal: Statement) -> None:
         if proposal.height == node.height + 1:
             self._judge_turn(node, proposal)
 
-    def on_vote(self, node: NodeFacts, vote: Vote) -> None:
+    def on_vote(self, node: NodeFacts, vote: Statement) -> None:
         if vote.height == node.height + 1:
-            self._note_round(node, vote)
+            self._note_round(node, vote, self._get_rounds(node))
 
     def on_wipe(self, node: NodeFacts) -> None:
         # It commits again what it had committed, and its log need not hold that any more.
         if self._logged.get(node.name, (0, b"", 0))[0] <= node.height:
             self._logged.pop(node.name, None)
 
-    def on_commit(self, node: NodeFacts, commit: Commit) -> None:
+    def on_commit(self, node: NodeFacts, decision: Decision) -> None:
         height, block_hash, count = self._logged.get(node.name, (0, b"", 0))
-        if height != commit.block.height or block_hash != commit.block.hash:
+        if height != decision.height or block_hash != decision.block_hash:
             return
-        if all(data != commit.block.data for data in node.blocks_logged[:count]):
+        if decision.block.data not in node.blocks_logged[:count]:
             self.violate(
                 f"{node.name} at height {height} precommitted {block_hash.hex()[:8]}… ≠ its log,"
                 " which did not hold that block's bytes yet",
@@ -111,52 +136,59 @@ class Justified(Invariant):
             rounds = self._rounds[node.name] = _Rounds(node.height + 1)
         return rounds
 
-    def _note_round(self, node: NodeFacts, vote: Vote) -> None:
-        rounds = self._get_rounds(node)
-        power = node.validators.powers.get(vote.validator, 0) if node.validators is not None else 0
-        if vote.kind == PRECOMMIT:
-            rounds.precommits.setdefault(vote.round, {})[vote.validator] = power
-            # Of votes of rounds ahead a node keeps a few only.
-            if vote.block_hash is not None and vote.round <= rounds.signed:
-                rounds.commits.setdefault((vote.round, vote.block_hash), {})[vote.validator] = power
-        for reached in (rounds.reached, rounds.reached_lately):
-            if vote.round > reached.get(vote.validator, (-1, 0))[0]:
-                reached[vote.validator] = (vote.round, power)
-
-    def _judge_round(self, node: NodeFacts, message: Vote | Proposal) -> None:
-        """The first message of a round above 0: why is it there?"""
-        rounds, round = self._get_rounds(node), message.round
-        floor_height, floor_round, _ = self._floors.get(node.name, (0, 0, 0))
-        is_new = round > rounds.signed and (message.height, round) > (floor_height, floor_round + 1)
-        if is_new and round > 0 and node.validators is not None:
-            waited = sum(rounds.precommits.get(round - 1, {}).values())
-            beyond = sum(power for reached, power in rounds.reached.values() if reached >= round)
-            if waited < node.validators.quorum and 3 * beyond < node.validators.total:
-                reason = f"precommits of power {waited} in round {round - 1}, of {node.validators.quorum} needed"
-                self._violate(node, message, f"is in that round ≠ {reason}, and power {beyond} there or beyond")
-        self._judge_stay(node, message, rounds)
-        rounds.signed = max(rounds.signed, round)
-        if isinstance(message, Vote):
-            self._note_round(node, message)
-
-    def _judge_stay(self, node: NodeFacts, message: Vote | Proposal, rounds: _Rounds) -> None:
-        """Why it is not in a later round, or at the next height."""
-        validators = node.validators
-        # What wakes a node may be a vote of a later round: then its proposal for round 0 comes first.
-        if validators is None or (isinstance(message, Proposal) and message.round == 0):
+    @staticmethod
+    def _note_round(node: NodeFacts, vote: Statement, rounds: _Rounds) -> None:
+        # Nobody asks who has come to round 0 and no further.
+        if vote.kind != PRECOMMIT and vote.round == 0:
             return
-        ahead = [item for item in rounds.reached_lately.values() if item[0] > message.round]
-        power = sum(power for _, power in ahead)
-        if ahead and 3 * power >= validators.total:
-            last = min(round for round, _ in ahead)
-            self._violate(node, message, f"is still in that round ≠ round {last}, where it saw power {power}")
-        for (round, block_hash), voters in rounds.commits.items():
-            power = sum(voters.values())
-            if block_hash == node.locked_hash and power >= validators.quorum:
-                reason = f"precommits of power {power} for {block_hash.hex()[:8]}… in round {round}, of which it knew"
-                self._violate(node, message, f"goes on with that height ≠ {reason}")
+        power = node.get_power(vote.validator)
+        if vote.kind == PRECOMMIT:
+            rounds.add_precommit(vote, power)
+        if vote.round > 0:
+            rounds.add_round(vote, power)
 
-    def _judge_turn(self, node: NodeFacts, proposal: Proposal) -> None:
+    def _judge_round(self, node: NodeFacts, statement: Statement) -> None:
+        """The first message of a round above 0: why is it there?"""
+        rounds, validators = self._get_rounds(node), node.validators
+        is_new = statement.round > rounds.signed
+        if validators is not None:
+            if is_new:
+                self._judge_entry(node, statement, rounds, validators)
+            # What wakes a node may be a vote of a later round: then its proposal for round 0 comes first.
+            if statement.kind != PROPOSAL or statement.round > 0:
+                self._judge_stay(node, statement, rounds, validators)
+        if is_new:
+            rounds.signed = statement.round
+        if statement.kind != PROPOSAL:
+            self._note_round(node, statement, rounds)
+
+    def _judge_entry(self, node: NodeFacts, statement: Statement, rounds: _Rounds, validators: SetFacts) -> None:
+        """Why it is in a later round than before."""
+        round = statement.round
+        floor_height, floor_round, _ = self._floors.get(node.name, (0, 0, 0))
+        if (statement.height, round) <= (floor_height, floor_round + 1):
+            return
+        tally = rounds.precommits.get(round - 1)
+        waited = tally.power if tally is not None else 0
+        beyond = sum(power for reached, power in rounds.reached.values() if reached >= round)
+        if waited < validators.quorum and 3 * beyond < validators.total:
+            reason = f"precommits of power {waited} in round {round - 1}, of {validators.quorum} needed"
+            self._violate(node, statement, f"is in that round ≠ {reason}, and power {beyond} there or beyond")
+
+    def _judge_stay(self, node: NodeFacts, statement: Statement, rounds: _Rounds, validators: SetFacts) -> None:
+        """Why it is not in a later round, or at the next height."""
+        if rounds.reached_lately:
+            ahead = [item for item in rounds.reached_lately.values() if item[0] > statement.round]
+            power = sum(power for _, power in ahead)
+            if ahead and 3 * power >= validators.total:
+                last = min(round for round, _ in ahead)
+                self._violate(node, statement, f"is still in that round ≠ round {last}, where it saw power {power}")
+        for (round, block_hash), tally in rounds.commits.items():
+            if tally.power >= validators.quorum and block_hash == node.locked_hash:
+                reason = f"precommits of power {tally.power} for {block_hash.hex()[:8]}… in round {round}"
+                self._violate(node, statement, f"goes on with that height ≠ {reason}, of which it knew")
+
+    def _judge_turn(self, node: NodeFacts, proposal: Statement) -> None:
         self._proposals += 1
         validators = node.validators
         if validators is None:
@@ -169,15 +201,15 @@ class Justified(Invariant):
             self._violate(node, proposal, f"{what} ≠ {validators.describe(expected)}, whose turn it is")
 
     @staticmethod
-    def _describe(node: NodeFacts, proposal: Proposal) -> str:
+    def _describe(node: NodeFacts, proposal: Statement) -> str:
         return node.validators.describe(proposal.validator) if node.validators is not None else ""
 
-    def _violate(self, node: NodeFacts, message: Vote | Proposal, reason: str) -> None:
+    def _violate(self, node: NodeFacts, statement: Statement, reason: str) -> None:
         self.violate(
-            f"{node.name} at height {message.height} round {message.round} {reason}",
+            f"{node.name} at height {statement.height} round {statement.round} {reason}",
             node.name,
-            height=message.height,
-            round=message.round,
+            height=statement.height,
+            round=statement.round,
         )
 
     def find_missing(self) -> str:

@@ -11,9 +11,10 @@ block and no other from then on (L42, L15): it may be all that frees who is lock
 from __future__ import annotations
 
 from tana.node.inputs import Timer
-from tana.types.messages import PREVOTE, Proposal, Vote
+from tana.types.messages import PRECOMMIT, PREVOTE
 from testbed.invariants.base import Invariant
 from testbed.invariants.facts import Begin, NodeFacts
+from testbed.invariants.statements import PROPOSAL, Statement
 from testbed.needs import STEPS
 
 
@@ -50,16 +51,16 @@ class LockRule(Invariant):
         if timer.kind == "propose" and timer.height == node.height + 1:
             self._enter(node, timer.round)
 
-    def on_signed(self, node: NodeFacts, message: Vote | Proposal) -> None:
-        if message.height == node.height + 1:
-            valid = self._enter(node, message.round)
-            if isinstance(message, Proposal):
-                self._judge_proposal(node, message, valid)
-            elif message.kind == PREVOTE:
-                valid.prevoted = (message.round, message.block_hash)
+    def on_signed(self, node: NodeFacts, statement: Statement) -> None:
+        if statement.height == node.height + 1:
+            valid = self._enter(node, statement.round)
+            if statement.kind == PROPOSAL:
+                self._judge_proposal(node, statement, valid)
+            elif statement.kind == PREVOTE:
+                valid.prevoted = (statement.round, statement.block_hash)
             else:
-                valid.is_late = message.block_hash is None
-        self._judge_lock(node, message)
+                valid.is_late = statement.block_hash is None
+        self._judge_lock(node, statement)
 
     def _enter(self, node: NodeFacts, round: int) -> _Valid:
         """It is in that round: what it has seen of the one before counts."""
@@ -74,7 +75,7 @@ class LockRule(Invariant):
             valid.round, valid.is_late = round, False
         return valid
 
-    def _judge_proposal(self, node: NodeFacts, proposal: Proposal, valid: _Valid) -> None:
+    def _judge_proposal(self, node: NodeFacts, proposal: Statement, valid: _Valid) -> None:
         round, block_hash = valid.latest
         if proposal.valid_round >= round:
             return
@@ -84,33 +85,33 @@ class LockRule(Invariant):
             node.name,
             height=proposal.height,
             round=proposal.round,
-            blocks=[proposal.block_hash.hex(), (block_hash or b"").hex()],
+            blocks=[(proposal.block_hash or b"").hex(), (block_hash or b"").hex()],
         )
 
-    def _judge_lock(self, node: NodeFacts, message: Vote | Proposal) -> None:
-        if isinstance(message, Vote):
-            if message.block_hash is None:
-                return
-            if message.kind != PREVOTE:
-                self._locks += 1
-                return
-        if node.locked_round < 0 or message.block_hash == node.locked_hash or message.height != node.height + 1:
+    def _judge_lock(self, node: NodeFacts, statement: Statement) -> None:
+        if statement.block_hash is None:
+            return
+        if statement.kind == PRECOMMIT:
+            self._locks += 1
+            return
+        if node.locked_round < 0 or statement.block_hash == node.locked_hash or statement.height != node.height + 1:
             return
         assert node.locked_hash is not None
-        for round in range(node.locked_round, message.round):
-            if node.has_polka(round, message.block_hash):
+        for round in range(node.locked_round, statement.round):
+            if node.has_polka(round, statement.block_hash):
                 self._unlocks += 1
                 return
-        what = "prevotes" if isinstance(message, Vote) else "proposes"
+        what = "prevotes" if statement.kind == PREVOTE else "proposes"
         self.violate(
-            f"{node.name} at height {message.height} {what} {_shorten(message.block_hash)} in round {message.round}"
+            f"{node.name} at height {statement.height} {what} {_shorten(statement.block_hash)}"
+            f" in round {statement.round}"
             f" ≠ {_shorten(node.locked_hash)}, on which it is locked since round {node.locked_round},"
             " and it has seen no later polka",
             node.name,
-            height=message.height,
-            round=message.round,
+            height=statement.height,
+            round=statement.round,
             locked_round=node.locked_round,
-            blocks=[(message.block_hash or b"").hex(), node.locked_hash.hex()],
+            blocks=[statement.block_hash.hex(), node.locked_hash.hex()],
         )
 
     def find_missing(self) -> str:

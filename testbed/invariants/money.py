@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from tana.crypto.keys import format_public_key
-from tana.node.effects import Commit
 from testbed.invariants.base import Invariant
+from testbed.invariants.decision import Decision
 from testbed.invariants.facts import Begin, NodeFacts
 from testbed.invariants.model import LedgerModel
 from testbed.needs import CHAIN, STEPS
@@ -45,13 +45,13 @@ class Money(Invariant):
             }
             self._sums, self._supply = dict(model.supply), dict(model.supply)
 
-    def on_final(self, node: NodeFacts, commit: Commit) -> None:
+    def on_final(self, node: NodeFacts, decision: Decision) -> None:
         model = self.world.model
         if model is None:
             return
-        self.world.replay(commit)
+        self.world.replay(decision)
         concerned = set(model.touched)
-        for key, value in commit.execution.changes:
+        for key, value in decision.execution.changes:
             if key.startswith(ACCOUNT_ROW):
                 account = format_public_key(key[len(ACCOUNT_ROW) :])
                 concerned.add(account)
@@ -59,9 +59,9 @@ class Money(Invariant):
             elif key.startswith(SUPPLY_ROW):
                 self._supply[key[len(SUPPLY_ROW) :].decode("ascii")] = _units_decoder.decode(value or b"\0")
         for account in sorted(concerned):
-            self._compare_account(node, commit, account, model)
-        self._compare(node, commit, "supply", self._supply, model.supply)
-        self._compare(node, commit, "sum of all balances", self._sums, model.supply)
+            self._compare_account(node, decision, account, model)
+        self._compare(node, decision, "supply", self._supply, model.supply)
+        self._compare(node, decision, "sum of all balances", self._sums, model.supply)
 
     def _set_account(self, account: str, row: bytes | None) -> None:
         for code, units in self._accounts.get(account, NO_ACCOUNT)[2].items():
@@ -70,19 +70,19 @@ class Money(Invariant):
         for code, units in self._accounts[account][2].items():
             self._sums[code] = self._sums.get(code, 0) + units
 
-    def _compare_account(self, node: NodeFacts, commit: Commit, account: str, model: LedgerModel) -> None:
+    def _compare_account(self, node: NodeFacts, decision: Decision, account: str, model: LedgerModel) -> None:
         known = model.accounts.get(account)
         expected = NO_ACCOUNT if known is None else (known.role, known.nonce, known.balances)
         held = self._accounts.get(account, NO_ACCOUNT)
-        self._compare(node, commit, f"account {account[8:16]}…", held, expected, describe=_describe)
+        self._compare(node, decision, f"account {account[8:16]}…", held, expected, describe=_describe)
         negative = min(held[2].values(), default=0)
         if negative < 0:
-            self._compare(node, commit, f"a balance of account {account[8:16]}…", negative, "at least 0")
+            self._compare(node, decision, f"a balance of account {account[8:16]}…", negative, "at least 0")
 
     def _compare(
         self,
         node: NodeFacts,
-        commit: Commit,
+        decision: Decision,
         what: str,
         answered: Any,
         expected: Any,
@@ -92,10 +92,10 @@ class Money(Invariant):
         self._compared += 1
         if answered != expected:
             self.violate(
-                f"{node.name} at height {commit.block.height}: {what} is {describe(answered)} ≠ {describe(expected)},"
+                f"{node.name} at height {decision.height}: {what} is {describe(answered)} ≠ {describe(expected)},"
                 " which the transactions add up to",
                 node.name,
-                height=commit.block.height,
+                height=decision.height,
             )
 
     def find_missing(self) -> str:

@@ -6,8 +6,8 @@ height allowed is that of the chain, or of a precommit by anybody, when the stre
 
 from __future__ import annotations
 
-from tana.node.effects import Commit
 from testbed.invariants.base import Invariant
+from testbed.invariants.decision import Decision
 from testbed.invariants.facts import Expectation, NodeFacts
 from testbed.needs import EXPECTATIONS, STEPS
 
@@ -36,15 +36,15 @@ class NoQuorum(Invariant):
                 self._allowed = max(self._allowed, height + 1)
             self._stretches += 1
 
-    def on_commit(self, node: NodeFacts, commit: Commit) -> None:
+    def on_commit(self, node: NodeFacts, decision: Decision) -> None:
         expectation = self._expectation
-        if expectation is not None and commit.block.height > self._allowed and node.name in expectation.nodes:
+        if expectation is not None and decision.height > self._allowed and node.name in expectation.nodes:
             missing = ", ".join(expectation.missing) or "some"
             self.violate(
-                f"{node.name} committed height {commit.block.height} without {missing} ≠ height {self._allowed},"
+                f"{node.name} committed height {decision.height} without {missing} ≠ height {self._allowed},"
                 f" the last one that those precommitted ({expectation.why})",
                 node.name,
-                height=commit.block.height,
+                height=decision.height,
             )
 
     def find_missing(self) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tana.node.effects import Commit
 from testbed.invariants.base import Invariant
+from testbed.invariants.decision import Decision
 from testbed.invariants.facts import Begin, NodeFacts
 from testbed.needs import STEPS
 
@@ -41,31 +41,31 @@ class ParentLinks(Invariant):
     def on_wipe(self, node: NodeFacts) -> None:
         self._committed.pop(node.name, None)
 
-    def on_commit(self, node: NodeFacts, commit: Commit) -> None:
-        header = commit.block.header
-        if header.height != node.height + 1:
+    def on_commit(self, node: NodeFacts, decision: Decision) -> None:
+        header, height = decision.header, decision.height
+        if height != node.height + 1:
             self.violate(
-                f"{node.name} commits height {header.height} ≠ height {node.height + 1}, which is its next",
+                f"{node.name} commits height {height} ≠ height {node.height + 1}, which is its next",
                 node.name,
-                height=header.height,
+                height=height,
             )
         elif node.tip and header.parent != node.tip:
             self.violate(
-                f"{node.name} at height {header.height}: parent {header.parent.hex()[:8]}…"
+                f"{node.name} at height {height}: parent {header.parent.hex()[:8]}…"
                 f" ≠ {node.tip.hex()[:8]}…, the block it committed before",
                 node.name,
-                height=header.height,
+                height=height,
             )
-        elif header.height == 1 and self.world.chain_id and header.parent != self.world.chain_id:
+        elif height == 1 and self.world.chain_id and header.parent != self.world.chain_id:
             self.violate(f"{node.name} at height 1: the parent is not the chain id", node.name, height=1)
-        before = self.world.commits.get(header.height - 1)
+        before = self.world.commits.get(height - 1)
         if before is not None and header.time_ms <= before.time_ms:
             self.violate(
-                f"{node.name} at height {header.height}: time {header.time_ms} ≤ {before.time_ms}, its parent's",
+                f"{node.name} at height {height}: time {header.time_ms} ≤ {before.time_ms}, its parent's",
                 node.name,
-                height=header.height,
+                height=height,
             )
-        self._committed[node.name] = header.height
+        self._committed[node.name] = height
         self._count += 1
 
     def find_missing(self) -> str:

@@ -8,8 +8,8 @@ fault. A stretch that ends before the bound is reached, without a commit, proves
 
 from __future__ import annotations
 
-from tana.node.effects import Commit
 from testbed.invariants.base import Invariant
+from testbed.invariants.decision import Decision
 from testbed.invariants.facts import Expectation, NodeFacts
 
 ROUNDS_PER_VALIDATOR = 2
@@ -56,7 +56,7 @@ class Resumption(Invariant):
     def on_end(self, node: NodeFacts, reason: str) -> None:
         self._since.pop(node.name, None)
 
-    def on_commit(self, node: NodeFacts, commit: Commit) -> None:
+    def on_commit(self, node: NodeFacts, decision: Decision) -> None:
         since = self._since.pop(node.name, None)
         if since is None:
             return
@@ -69,7 +69,7 @@ class Resumption(Invariant):
                 self._violate(node, f"went on after {took_ms} ms ≠ at most {BOUND_MS} ms")
             return
         # Who syncs a height did not take part in it: its rounds say nothing of how soon it went on.
-        rounds = commit.certificate.round - round if commit.block.height == height + 1 else 0
+        rounds = decision.round - round if decision.height == height + 1 else 0
         self._slowest = max(self._slowest, rounds)
         bound = self._get_rounds_max(node)
         if rounds > bound:

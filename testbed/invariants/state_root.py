@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 
 from tana.ledger.genesis_rows import build_genesis_rows
-from tana.node.effects import Commit
 from testbed.invariants.base import Invariant
+from testbed.invariants.decision import Decision
 from testbed.invariants.facts import Begin, NodeFacts
 from testbed.needs import STEPS
 
@@ -43,33 +43,33 @@ class StateRoot(Invariant):
         if begin.state_root != known.state_root:
             self._violate(node, begin.height, begin.state_root, known.state_root, f"which {known.node} computed")
 
-    def on_commit(self, node: NodeFacts, commit: Commit) -> None:
-        height, root = commit.block.height, commit.execution.state_root
+    def on_commit(self, node: NodeFacts, decision: Decision) -> None:
+        height, root = decision.height, decision.state_root
         first = self.world.commits[height]
         self._compared += 1
         if root != first.state_root:
             self._violate(node, height, root, first.state_root, f"which {first.node} computed")
-        elif root != commit.block.header.state_root:
-            self._violate(node, height, root, commit.block.header.state_root, "which the block says")
+        elif root != decision.header.state_root:
+            self._violate(node, height, root, decision.header.state_root, "which the block says")
 
     def on_halt(self, node: NodeFacts, reason: str) -> None:
         # What a quorum certified and this node finds invalid: one of them computes another state.
         self.violate(f"{node.name} after height {node.height} stops: {reason}", node.name, height=node.height + 1)
 
-    def on_final(self, node: NodeFacts, commit: Commit) -> None:
+    def on_final(self, node: NodeFacts, decision: Decision) -> None:
         if self._rows is None:
             return
-        for key, value in commit.execution.changes:
+        for key, value in decision.execution.changes:
             if value is None:
                 self._rows.pop(key, None)
             else:
                 self._rows[key] = value
-        height = commit.block.height
+        height = decision.height
         if height % HEIGHTS_BETWEEN == 1:
             self._computed += 1
             root = compute_root(self._rows)
-            if root != commit.execution.state_root:
-                self._violate(node, height, commit.execution.state_root, root, "which all its rows together have")
+            if root != decision.state_root:
+                self._violate(node, height, decision.state_root, root, "which all its rows together have")
 
     def _violate(self, node: NodeFacts, height: int, ours: bytes, theirs: bytes, whose: str) -> None:
         self.violate(

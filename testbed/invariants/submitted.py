@@ -6,9 +6,9 @@ Validity is judged by a model of its own (`testbed/invariants/model.py`), which 
 from __future__ import annotations
 
 from tana.crypto.keys import parse_public_key
-from tana.node.effects import Commit
 from tana.types.transaction import SignedTransaction
 from testbed.invariants.base import Invariant
+from testbed.invariants.decision import Decision
 from testbed.invariants.facts import Applied, NodeFacts
 from testbed.needs import CHAIN, STEPS, TRANSACTIONS
 
@@ -26,15 +26,15 @@ class Submitted(Invariant):
     def on_submitted(self, transaction: SignedTransaction) -> None:
         self._submitted.add(transaction.id)
 
-    def on_final(self, node: NodeFacts, commit: Commit) -> None:
-        for applied in self.world.replay(commit):
+    def on_final(self, node: NodeFacts, decision: Decision) -> None:
+        for applied in self.world.replay(decision):
             reason = self._find_fault(applied)
             self._count += 1
             if reason:
                 self.violate(
-                    f"{node.name} at height {commit.block.height} committed transaction {applied.name}: {reason}",
+                    f"{node.name} at height {decision.height} committed transaction {applied.name}: {reason}",
                     node.name,
-                    height=commit.block.height,
+                    height=decision.height,
                     text=applied.raw.text.decode("utf-8", "replace"),
                 )
 

@@ -6,10 +6,10 @@ import hashlib
 
 import msgspec
 
-from tana.node.effects import Commit
-from tana.types.messages import Proposal, Vote
 from testbed.invariants.base import Invariant
+from testbed.invariants.decision import Decision
 from testbed.invariants.facts import Begin, NodeFacts, SetFacts
+from testbed.invariants.statements import Statement
 from testbed.needs import STEPS
 
 VALIDATORS_ROW = b"validators"
@@ -32,19 +32,19 @@ class ValidatorSets(Invariant):
         if own.rows != known.rows or own.names != known.names:
             self._violate(node, begin.height + 1, "begins with", own.describe_rows(), known.describe_rows())
 
-    def on_signed(self, node: NodeFacts, message: Vote | Proposal) -> None:
-        known = self.world.sets.get(message.height)
+    def on_signed(self, node: NodeFacts, statement: Statement) -> None:
+        known = self.world.sets.get(statement.height)
         if known is not None and node.key not in known.powers:
             self.violate(
-                f"{node.name} at height {message.height} signs in round {message.round}"
+                f"{node.name} at height {statement.height} signs in round {statement.round}"
                 f" ≠ the set that decides it, {known.describe_rows()}, in which its key is not",
                 node.name,
-                height=message.height,
-                round=message.round,
+                height=statement.height,
+                round=statement.round,
             )
 
-    def on_commit(self, node: NodeFacts, commit: Commit) -> None:
-        header = commit.block.header
+    def on_commit(self, node: NodeFacts, decision: Decision) -> None:
+        header = decision.header
         self._compared += 1
         for height, claimed in (
             (header.height, header.validators_hash),
@@ -56,15 +56,15 @@ class ValidatorSets(Invariant):
                     node, height, "commits a block that says set", f"{claimed.hex()[:8]}…", known.describe_rows()
                 )
 
-    def on_final(self, node: NodeFacts, commit: Commit) -> None:
-        known = self.world.sets.get(commit.block.height + 1)
-        row = next((value for key, value in commit.execution.changes if key == VALIDATORS_ROW), None)
+    def on_final(self, node: NodeFacts, decision: Decision) -> None:
+        known = self.world.sets.get(decision.height + 1)
+        row = next((value for key, value in decision.execution.changes if key == VALIDATORS_ROW), None)
         if known is None or row is None:
             return
         rows = tuple((key, power, priority) for key, power, _, priority in _rows_decoder.decode(row))
         if rows != known.rows:
             claimed = SetFacts(rows, known.names)
-            self._violate(node, commit.block.height + 1, "computes", claimed.describe_rows(), known.describe_rows())
+            self._violate(node, decision.height + 1, "computes", claimed.describe_rows(), known.describe_rows())
 
     def _compute_hash(self, validators: SetFacts) -> bytes:
         """What a header must say of a set; remembered while nobody joins, leaves or changes."""

@@ -128,7 +128,8 @@ class Mempool:
         dropped: list[tuple[str, str]] = []
         affected: dict[bytes, None] = {}
         for key, row in execution.changes:
-            affected.update(self._dependents.get(key, {}))
+            if key in self._dependents:
+                affected.update(self._dependents[key])
             queue = self._queues.get(key)
             if queue is not None:
                 assert row is not None, "accounts are never removed"
@@ -246,12 +247,12 @@ class Mempool:
         """Drop what expires at this height, and queues that have waited too long for a missing nonce."""
         height = self._ledger.height
         dropped: list[tuple[str, str]] = []
-        for transaction_id in self._expiring.pop(height, {}):
+        for transaction_id in self._expiring.pop(height, ()):
             stx = self._by_id.get(transaction_id)
             if stx is not None:
                 sender = account_key(stx.transaction.sender)
                 dropped += self._remove_from(sender, self._queues[sender], stx.transaction.nonce, "expired")
-        for sender in self._waiting.pop(height, {}):
+        for sender in self._waiting.pop(height, ()):
             queue = self._queues.get(sender)
             if queue is not None and sender not in self._ready and queue.waits_until == height:
                 dropped += self._remove_from(sender, queue, min(queue.transactions), "nonce_gap")

@@ -20,14 +20,14 @@ def parse_amount(text: str, decimals: int, field: str = "amount") -> int:
     match = _DECIMAL.match(text) if isinstance(text, str) else None
     if match is None:
         raise InvalidInput(f'{field} must be a decimal string such as "12.50"', code="malformed_amount", field=field)
-    integer, fraction = match.group(1), match.group(2) or ""
+    integer, fraction = match.groups("")
     if len(fraction) > decimals:
         raise InvalidInput(
             f"{field} has {len(fraction)} decimal places and the currency has {decimals}",
             code="malformed_amount",
             field=field,
         )
-    units: int = int(integer) * 10**decimals + int((fraction + "0" * decimals)[:decimals] or 0)
+    units = int(integer + fraction.ljust(decimals, "0"))
     if units > MAX_UNITS:
         raise InvalidInput(f"{field} is larger than {MAX_UNITS} smallest units", code="malformed_amount", field=field)
     return units

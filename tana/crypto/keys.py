@@ -8,7 +8,6 @@ are `ed25519_` + 128 hex and bare hex.
 from __future__ import annotations
 
 import hashlib
-import string
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -24,7 +23,6 @@ SEED_BYTES = 32
 SIGNATURE_BYTES = 64
 KEY_PREFIX = "ed25519_"
 SIGNATURE_PREFIX = "ed25519_sig_"
-_HEX = frozenset(string.hexdigits)
 
 
 class Verifier(Protocol):
@@ -133,11 +131,16 @@ def _parse_hex(text: str, size_bytes: int, prefixes: tuple[str, ...], field_name
         if text.startswith(prefix):
             digits = text[len(prefix) :]
             break
-    if len(digits) != 2 * size_bytes or not _HEX.issuperset(digits):
+    try:
+        data = bytes.fromhex(digits)
+    except ValueError:
+        data = b""
+    # Both lengths: blanks between the digits are passed over.
+    if len(digits) != 2 * size_bytes or len(data) != size_bytes:
         raise InvalidInput(
             f"{field_name} is malformed",
             remedy=f"give {prefixes[0]} followed by {2 * size_bytes} hexadecimal characters",
             code=code,
             field=field_name,
         )
-    return bytes.fromhex(digits)
+    return data

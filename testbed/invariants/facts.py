@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tana.crypto.keys import Verifier, verify
-from tana.types.block import Certificate, RawTransaction
+from tana.types.block import RawTransaction
 from tana.types.errors import InvalidInput
 from tana.types.genesis import Genesis
 from tana.types.transaction import SignedTransaction, parse_signed_text
@@ -81,15 +81,17 @@ class Violation:
         return f"invariant {self.number} {self.name}: {self.line}" if self.number else f"{self.name}: {self.line}"
 
 
-@dataclass(frozen=True, slots=True)
 class Final:
     """What the chain has at a height, without the block's body; `node` was the first correct one to commit it."""
 
-    block_hash: bytes
-    time_ms: int
-    state_root: bytes
-    certificate: Certificate
-    node: str
+    __slots__ = ("block_hash", "certificate", "node", "state_root", "time_ms")
+
+    def __init__(self, decision: Decision, node: str) -> None:
+        self.block_hash = decision.block_hash
+        self.time_ms = decision.header.time_ms
+        self.state_root = decision.state_root
+        self.certificate = decision.certificate
+        self.node = node
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,9 +349,7 @@ class World:
     def advance(self, decision: Decision, node: str) -> None:
         """A height is committed for the first time: who decides the next two follows from it."""
         height = decision.height
-        self.commits[height] = Final(
-            decision.block_hash, decision.header.time_ms, decision.state_root, decision.certificate, node
-        )
+        self.commits[height] = Final(decision, node)
         if height in self.sets and height + 1 not in self.sets:
             self.sets[height + 1] = self.sets[height].turned()
         is_changed = self.membership is not None and self.membership.apply(decision.block)

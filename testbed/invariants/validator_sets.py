@@ -44,24 +44,25 @@ class ValidatorSets(Invariant):
             )
 
     def on_commit(self, node: NodeFacts, decision: Decision) -> None:
-        header = decision.header
         self._compared += 1
-        for height, claimed in (
-            (header.height, header.validators_hash),
-            (header.height + 1, header.next_validators_hash),
-        ):
-            known = self.world.sets.get(height)
-            if known is not None and claimed != self._compute_hash(known):
-                self._violate(
-                    node, height, "commits a block that says set", f"{claimed.hex()[:8]}…", known.describe_rows()
-                )
+        self._judge_claim(node, decision.height, decision.header.validators_hash)
+        self._judge_claim(node, decision.height + 1, decision.header.next_validators_hash)
+
+    def _judge_claim(self, node: NodeFacts, height: int, claimed: bytes) -> None:
+        """Whether a header says the right set of a height."""
+        known = self.world.sets.get(height)
+        if known is not None and claimed != self._compute_hash(known):
+            self._violate(node, height, "commits a block that says set", f"{claimed.hex()[:8]}…", known.describe_rows())
 
     def on_final(self, node: NodeFacts, decision: Decision) -> None:
         known = self.world.sets.get(decision.height + 1)
-        row = next((value for key, value in decision.execution.changes if key == VALIDATORS_ROW), None)
+        row: bytes | None = None
+        for key, value in decision.execution.changes:
+            if key == VALIDATORS_ROW:
+                row = value
         if known is None or row is None:
             return
-        rows = tuple((key, power, priority) for key, power, _, priority in _rows_decoder.decode(row))
+        rows = tuple([(key, power, priority) for key, power, _, priority in _rows_decoder.decode(row)])
         if rows != known.rows:
             claimed = SetFacts(rows, known.names)
             self._violate(node, decision.height + 1, "computes", claimed.describe_rows(), known.describe_rows())

@@ -58,6 +58,10 @@ HEARTBEAT_MS = 1_000
 SOVEREIGN_MS = 50
 """How often the sovereign looks whether its order is carried out, where no clients set the pace."""
 
+# Names that are final need not be looked up each time where this is compiled.
+_BROADCAST: Final[type[Broadcast]] = Broadcast
+_VOTE: Final[type[Vote]] = Vote
+
 
 @dataclass
 class FaultWindow:
@@ -577,9 +581,9 @@ class World:
         moments.append(node.number)
         moments.append(len(effects))
         for effect in effects:
-            if type(effect) is Broadcast:
+            if type(effect) is _BROADCAST:
                 message = effect.message
-                if type(message) is Vote:
+                if type(message) is _VOTE:
                     self._trail.append(message.signature)
 
     def on_commit(self, node: SimulatedNode, commit: Commit) -> None:

@@ -21,6 +21,7 @@ import resource
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -109,6 +110,11 @@ def measure_chains(chains: int, nodes: int, heights: int, jobs: int) -> dict[str
     }
 
 
+class _Memory(NamedTuple):
+    blocks: int
+    resident_mb: float
+
+
 def measure_memory(seeds: int, heights: int) -> dict[str, object]:
     """Memory of one process after the first tenth of the seeds and after the last.
 
@@ -116,24 +122,26 @@ def measure_memory(seeds: int, heights: int) -> dict[str, object]:
     the largest run so far as well: the system gets little of it back.
     """
     warm_up = max(int(seeds * WARM_UP_SHARE), 1)
-    samples: list[float] = []
-    blocks: list[int] = []
+    first = last = _Memory(0, 0)
+    most_mb = 0.0
 
     def sample(result: FuzzResult) -> None:
+        nonlocal first, last, most_mb
         if result.seeds >= warm_up:
-            samples.append(read_resident_mb())
-            blocks.append(sys.getallocatedblocks())
+            last = _Memory(sys.getallocatedblocks(), read_resident_mb())
+            first = first if first.blocks else last
+            most_mb = max(most_mb, last.resident_mb)
 
     result = fuzz(FuzzOptions(seeds, 1, 4, heights, 1), sample)
     assert result.failed is None, f"seed {result.failed.seed} fails: {result.failed.violation}"
     return {
         "memory_seeds": result.seeds,
         "memory_heights_of_a_run": heights,
-        "blocks_after_warm_up": blocks[0],
-        "blocks_at_the_end": blocks[-1],
-        "resident_mb_after_warm_up": round(samples[0], 1),
-        "resident_mb_max": round(max(samples), 1),
-        "resident_mb_at_the_end": round(samples[-1], 1),
+        "blocks_after_warm_up": first.blocks,
+        "blocks_at_the_end": last.blocks,
+        "resident_mb_after_warm_up": round(first.resident_mb, 1),
+        "resident_mb_max": round(most_mb, 1),
+        "resident_mb_at_the_end": round(last.resident_mb, 1),
     }
 
 

@@ -77,6 +77,8 @@ def describe_hunt(hunt: Hunt) -> str:
     effort = f"{hunt.seeds} seeds, {hunt.seconds:.1f} s"
     if not hunt.invariant:
         return f"✗ {hunt.name:<28} not caught: {effort}"
+    if not hunt.is_in_time:
+        return f"✗ {hunt.name:<28} caught by {hunt.invariant} too late: {effort}"
     if not hunt.is_caught:
         return f"✗ {hunt.name:<28} caught by {hunt.invariant}, which it was not expected to violate: {hunt.line}"
     return f"✓ {hunt.name:<28} {hunt.invariant:<16} {effort} (seed {hunt.seed}, {hunt.nodes} nodes)"

@@ -50,10 +50,12 @@ class Hunt:
     seeds: int
     seconds: float
     is_expected: bool
+    is_in_time: bool = True
+    """False where the seed that caught it took longer than the hunt was given."""
 
     @property
     def is_caught(self) -> bool:
-        return self.is_expected
+        return self.is_expected and self.is_in_time
 
 
 def list_mutants(folder: Path) -> list[Mutant]:
@@ -88,8 +90,17 @@ def hunt(mutant: Mutant, limit_s: float) -> Hunt:
             violation = run_seed(seeds, nodes, HEIGHTS).violation
             if violation is not None:
                 seconds = time.process_time() - began
-                is_expected = violation.name in mutant.caught_by
-                return Hunt(mutant.name, violation.name, violation.line, seeds, nodes, seeds, seconds, is_expected)
+                return Hunt(
+                    mutant.name,
+                    violation.name,
+                    violation.line,
+                    seed=seeds,
+                    nodes=nodes,
+                    seeds=seeds,
+                    seconds=seconds,
+                    is_expected=violation.name in mutant.caught_by,
+                    is_in_time=seconds <= limit_s,
+                )
     finally:
         patch.undo()
     return Hunt(mutant.name, "", "", 0, 0, seeds, time.process_time() - began, is_expected=False)

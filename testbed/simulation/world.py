@@ -49,6 +49,8 @@ FIRST_PHASE_MS_MAX = 30_000
 """Phase 1 ends then, however far the chain has come: without a quorum it may stand still for good."""
 GAUGE_STEPS: Final = 50
 """How often it is looked at what the node that takes a step holds in memory."""
+HEIGHTS_AHEAD_MAX = 500
+"""Whoever is not at the height that all must come to, while others are so far beyond it, does not catch up."""
 HEIGHTS_TO_SPLIT = 2
 """Above the last height: everybody enters it with good links."""
 ROUNDS_TO_SPLIT = 10
@@ -244,7 +246,8 @@ class World:
         late = [number for number in numbers if self._heights[number] < height]
         if late and self.violation is None:
             places = ", ".join(self._describe_place(number) for number in late)
-            self.violate(*title, f"{why} since {bound_ms} ms and not everybody came to height {height}: {places}")
+            elapsed_ms = self.scheduler.now_ms - began_ms
+            self.violate(*title, f"{why} since {elapsed_ms} ms and not everybody came to height {height}: {places}")
         self.trace.expect(self.at_ms, "end", "must", names, why, missing)
         self._note_trace()
 
@@ -600,7 +603,8 @@ class World:
             self._begin_due_faults(height)
         if self._goal is not None:
             numbers, goal = self._goal
-            if height >= goal and all(self._heights[item] >= goal for item in numbers):
+            is_reached = height >= goal and all(self._heights[item] >= goal for item in numbers)
+            if is_reached or height >= goal + HEIGHTS_AHEAD_MAX:
                 self.scheduler.stop()
 
     def _hash_trail(self) -> None:

@@ -11,8 +11,10 @@ from tana.types.validator_set import ValidatorSet
 from testbed.cli import app
 from testbed.cli_mutants import DOCUMENT, describe_hunt
 from testbed.invariants import INVARIANTS
-from testbed.mutants import BEGIN, END, FOLDER, Hunt, Mutant, hunt, list_mutants, plant
+from testbed.mutants import BEGIN, END, FOLDER, HEIGHTS, Hunt, Mutant, hunt, list_mutants, plant
 from testbed.planting import Patch
+from testbed.simulation.drawing import make_schedule
+from testbed.simulation.world import World
 from tests.testbed.forging import ROOT
 
 MUTANTS = {mutant.name: mutant for mutant in list_mutants(ROOT / FOLDER)}
@@ -69,6 +71,27 @@ def test_one_that_another_invariant_catches() -> None:
     unexpected = Hunt("x", "money", "too much", 3, 4, 3, 0.5, is_expected=False)
     assert not unexpected.is_caught
     assert "which it was not expected to violate" in describe_hunt(unexpected)
+
+
+def test_one_that_is_caught_too_late() -> None:
+    found = hunt(MUTANTS[QUICK[0]], limit_s=0.001)
+    assert found.invariant
+    assert not found.is_caught
+    assert "too late" in describe_hunt(found)
+
+
+def test_who_lags_behind_is_not_waited_for_while_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("testbed.simulation.world.HEIGHTS_AHEAD_MAX", 20)
+    patch = Patch()
+    plant(MUTANTS["sync_with_the_next_set"], patch)
+    try:
+        outcome = World(make_schedule(12, 7, HEIGHTS)).run()
+    finally:
+        patch.undo()
+    assert outcome.violation is not None
+    assert outcome.violation.name == "two_phase"
+    assert "not everybody came to height 16: validator-7 is validating at height 13" in outcome.violation.line
+    assert outcome.virtual_ms < 10_000, "of the 144,400 ms that the timeouts allow"
 
 
 def test_invalid_source_has_moved() -> None:

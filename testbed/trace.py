@@ -16,10 +16,11 @@ from tana.node.inputs import Input
 from tana.node.machine import MachineGauges
 from tana.types.messages import PREVOTE, BlockPart, Proposal, Vote
 from tana.types.transaction import SignedTransaction
+from tana.types.vote import PROPOSAL
 from testbed.invariants.base import Invariant
 from testbed.invariants.decision import Decision
 from testbed.invariants.facts import Begin, Expectation, NodeFacts, Phase, Progress, Violation, World
-from testbed.invariants.statements import PROPOSAL, Statement
+from testbed.invariants.statements import Statement
 from testbed.needs import CHAIN, EXPECTATIONS, GAUGES, RUNS, STEPS, TRANSACTIONS
 from testbed.verdict import Verdict
 

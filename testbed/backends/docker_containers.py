@@ -239,9 +239,9 @@ def unpack(data: bytes, target: Path) -> None:
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         for member in archive:
             place = (root / member.name).resolve()
-            content = archive.extractfile(member) if member.isfile() else None
             if not place.is_relative_to(root):
                 continue
+            content = archive.extractfile(member) if member.isfile() else None
             if member.isdir():
                 place.mkdir(parents=True, exist_ok=True)
             elif content is not None:

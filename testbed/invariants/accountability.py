@@ -16,11 +16,12 @@ from collections.abc import Iterable
 from tana.types.block import Certificate
 from tana.types.evidence import Evidence
 from tana.types.messages import PREVOTE
+from tana.types.vote import PROPOSAL
 from testbed.invariants.base import Invariant
 from testbed.invariants.decision import Decision
 from testbed.invariants.double_sign import describe_value
 from testbed.invariants.facts import NodeFacts, SetFacts
-from testbed.invariants.statements import HEIGHTS_REMEMBERED, PROPOSAL, Statement
+from testbed.invariants.statements import HEIGHTS_REMEMBERED, Statement
 from testbed.needs import STEPS
 
 Voters = dict[tuple[int, int, bytes | None], set[bytes]]

@@ -11,10 +11,11 @@ before the precommit: otherwise, after a crash of all, nobody could show the blo
 from __future__ import annotations
 
 from tana.types.messages import PRECOMMIT
+from tana.types.vote import PROPOSAL
 from testbed.invariants.base import Invariant
 from testbed.invariants.decision import Decision
 from testbed.invariants.facts import Begin, NodeFacts, SetFacts
-from testbed.invariants.statements import PROPOSAL, Slot, Statement
+from testbed.invariants.statements import Slot, Statement
 from testbed.invariants.tally import Tally
 from testbed.needs import STEPS
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from tana.node.inputs import Timer
 from tana.types.messages import PRECOMMIT, PREVOTE
+from tana.types.vote import PROPOSAL
 from testbed.invariants.base import Invariant
 from testbed.invariants.facts import Begin, NodeFacts
-from testbed.invariants.statements import PROPOSAL, Statement
+from testbed.invariants.statements import Statement
 from testbed.needs import STEPS
 
 

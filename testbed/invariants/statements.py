@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from tana.types.messages import Proposal, Vote
+from tana.types.vote import PROPOSAL, Proposal, Vote
 
 Slot = tuple[int, int, int]
 """`(height, round, kind)` in the order of signing; the kind is 0 for a proposal, 1 prevote, 2 precommit."""
-
-PROPOSAL: Final = 0
-"""The kind of a proposal."""
 
 HEIGHTS_REMEMBERED: Final = 64
 """Of so many heights below the newest it is still known who signed what."""
